@@ -1,0 +1,215 @@
+"""Every setting of `pdm`, one tree of small blocks. Owns where values come from; reads no engine and starts nothing.
+
+Order of precedence: environment (`PDM_KAFKA__BOOTSTRAP_SERVERS=…`), the file of a running `pdm up`, defaults.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    JsonConfigSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from pdm.errors import Misconfigured
+
+RoleName = Literal["simulator", "ingestor", "inference", "portal"]
+DbRole = Literal["owner", "ingestor", "inference", "portal", "cdc"]
+
+ROLES: tuple[RoleName, ...] = ("simulator", "ingestor", "inference", "portal")
+RAW_TOPIC = "sensor-raw-data"
+ALERT_TOPIC = "anomaly-alerts"
+TRUTH_TOPIC = "sensor-ground-truth"
+PROBE_TOPIC = "cdc-probe"
+
+
+def default_data_dir() -> Path:
+    """Where `pdm up` keeps its engines. Root needs a folder that the PostgreSQL user can reach, so never a home."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/pdm")
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "pdm"
+
+
+class Block(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSettings(Block):
+    bootstrap_servers: str = "127.0.0.1:9092"
+    replication_factor: int = Field(1, ge=1)
+    raw_partitions: int = Field(4, ge=1)
+    alert_partitions: int = Field(2, ge=1)
+
+
+class DatabaseSettings(Block):
+    """One server. `url` carries no credentials; each database role has its own password."""
+
+    url: str
+    owner_user: str = "postgres"
+    owner_password: SecretStr | None = None
+    ingestor_password: SecretStr | None = None
+    inference_password: SecretStr | None = None
+    portal_password: SecretStr | None = None
+    cdc_password: SecretStr | None = None
+
+    def user(self, role: DbRole) -> str:
+        return self.owner_user if role == "owner" else f"pdm_{role}"
+
+    def password(self, role: DbRole) -> SecretStr | None:
+        value: SecretStr | None = getattr(self, f"{role}_password")
+        return value
+
+    def conninfo(self, role: DbRole) -> str:
+        """A libpq URL with the credentials of `role`. Secret: never log it."""
+        parts = urlsplit(self.url)
+        password = self.password(role)
+        secret = f":{quote(password.get_secret_value(), safe='')}" if password else ""
+        host = parts.netloc.rpartition("@")[2]
+        return urlunsplit(parts._replace(netloc=f"{quote(self.user(role), safe='')}{secret}@{host}"))
+
+
+class MainDatabase(DatabaseSettings):
+    url: str = "postgresql://127.0.0.1:5432/pdm_main"
+
+
+class AiDatabase(DatabaseSettings):
+    url: str = "postgresql://127.0.0.1:5433/pdm_ai"
+
+
+class RedisSettings(Block):
+    url: str = "redis://127.0.0.1:6379/0"
+    password: SecretStr | None = None
+
+
+class ConnectSettings(Block):
+    url: str = "http://127.0.0.1:8083"
+    connector: str = "pdm-outbox"
+    heartbeat_s: float = Field(5.0, gt=0)  # the age of the relay's probe can be told no finer than this
+
+
+class HttpSettings(Block):
+    """Where the roles listen. Beyond loopback `api_key` is required."""
+
+    host: str = "127.0.0.1"
+    portal_port: int = 8000
+    simulator_port: int = 8001
+    ingestor_port: int = 8002
+    inference_port: int = 8003
+    api_key: SecretStr | None = None
+
+    def port(self, role: RoleName) -> int:
+        value: int = getattr(self, f"{role}_port")
+        return value
+
+
+class SimulatorSettings(Block):
+    url: str = ""  # how others reach it; empty: this machine, at http.simulator_port
+    max_machines: int = Field(1_000, ge=1)
+    max_rate_hz: float = Field(100.0, gt=0)
+
+
+class IngestorSettings(Block):
+    max_records: int = Field(10_000, ge=1)
+    retention_days: int = Field(30, ge=1)
+    partitions_ahead: int = Field(7, ge=1)
+
+
+class InferenceSettings(Block):
+    url: str = ""  # how the portal and the CLI reach it; empty: this machine, at http.inference_port
+    max_records: int = Field(5_000, ge=1)
+    max_interval_s: float = Field(5.0, gt=0, le=600)
+    model_dir: Path | None = None  # empty: `models` inside data_dir
+
+
+class PortalSettings(Block):
+    locale: Literal["ko", "en"] = "ko"  # language of alert lines; pages follow the reader's choice
+
+
+class LogSettings(Block):
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    format: Literal["console", "json"] = "console"
+
+
+class Settings(BaseSettings):
+    """All settings. Build it with `load_settings`, hand it down, never import an instance."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PDM_", env_nested_delimiter="__", extra="forbid", frozen=True, nested_model_default_partial_update=True
+    )
+
+    data_dir: Path = Field(default_factory=default_data_dir)
+    kafka: KafkaSettings = KafkaSettings()
+    main_db: MainDatabase = MainDatabase()
+    ai_db: AiDatabase = AiDatabase()
+    redis: RedisSettings = RedisSettings()
+    connect: ConnectSettings = ConnectSettings()
+    http: HttpSettings = HttpSettings()
+    simulator: SimulatorSettings = SimulatorSettings()
+    ingestor: IngestorSettings = IngestorSettings()
+    inference: InferenceSettings = InferenceSettings()
+    portal: PortalSettings = PortalSettings()
+    log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del dotenv_settings, file_secret_settings
+        data_dir = Path(os.environ.get("PDM_DATA_DIR") or default_data_dir())
+        if not is_locked(lock_file(data_dir)):
+            return init_settings, env_settings
+        running = JsonConfigSettingsSource(settings_cls, json_file=running_file(data_dir))
+        return init_settings, env_settings, running
+
+    def role_url(self, role: RoleName) -> str:
+        """Where another process of this installation reaches `role`."""
+        named = {"simulator": self.simulator.url, "inference": self.inference.url}.get(role, "")
+        return named or f"http://127.0.0.1:{self.http.port(role)}"
+
+    @property
+    def model_dir(self) -> Path:
+        return self.inference.model_dir or self.data_dir / "models"
+
+
+def running_file(data_dir: Path) -> Path:
+    """Addresses and passwords of the stack that `pdm up` runs on `data_dir`; true only while the lock is held."""
+    return data_dir / "running.json"
+
+
+def lock_file(data_dir: Path) -> Path:
+    """Held with flock by a running `pdm up`, so that it is free again the moment that process is gone, however it ended."""
+    return data_dir / "lock"
+
+
+def is_locked(path: Path) -> bool:
+    try:
+        with path.open("r") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def load_settings() -> Settings:
+    """Raises Misconfigured naming each wrong setting as the environment variable that a person would mend."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"PDM_{'__'.join(str(part) for part in item['loc']).upper()}: {item['msg']}" for item in error.errors()
+        )
+        raise Misconfigured(f"wrong settings: {wrong}", hint="Mend or unset these variables.") from error
+
