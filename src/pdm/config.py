@@ -45,6 +45,9 @@ class KafkaSettings(Block):
     replication_factor: int = Field(1, ge=1)
     raw_partitions: int = Field(4, ge=1)
     alert_partitions: int = Field(2, ge=1)
+    # A stable name of this replica (a host or pod name): a restarted role then gets its partitions back at once
+    # instead of after the session timeout. Two live replicas must never share one.
+    instance_id: str | None = None
 
 
 class DatabaseSettings(Block):
@@ -140,7 +143,11 @@ class Settings(BaseSettings):
     """All settings. Build it with `load_settings`, hand it down, never import an instance."""
 
     model_config = SettingsConfigDict(
-        env_prefix="PDM_", env_nested_delimiter="__", extra="forbid", frozen=True, nested_model_default_partial_update=True
+        env_prefix="PDM_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
     )
 
     data_dir: Path = Field(default_factory=default_data_dir)
@@ -188,7 +195,7 @@ def running_file(data_dir: Path) -> Path:
 
 
 def lock_file(data_dir: Path) -> Path:
-    """Held with flock by a running `pdm up`, so that it is free again the moment that process is gone, however it ended."""
+    """Held with flock by a running `pdm up`: free again the moment that process is gone, however it ended."""
     return data_dir / "lock"
 
 
@@ -212,4 +219,3 @@ def load_settings() -> Settings:
             f"PDM_{'__'.join(str(part) for part in item['loc']).upper()}: {item['msg']}" for item in error.errors()
         )
         raise Misconfigured(f"wrong settings: {wrong}", hint="Mend or unset these variables.") from error
-

@@ -1,0 +1,201 @@
+"""Kafka, declared with FastStream: the one broker, the one way to consume batches, and what is known of its health.
+
+No other file names a consumer option. Records arrive raw: a handler decodes each by itself, so that one bad record
+never costs its neighbours.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker, Topic
+from faststream.kafka.message import KafkaAckableMessage
+from faststream.kafka.subscriber.usecase import BatchSubscriber
+
+from pdm import metrics
+from pdm.config import KafkaSettings, RoleName
+from pdm.retry import PAUSE_BEFORE_REWIND_S
+
+REBALANCE_TIMEOUT_MS = 30_000  # a batch in hand may take this long before its partitions move
+GRACEFUL_STOP_S = 15.0  # > the worst batch (10 s of retries), < the orchestrator's 30 s
+IDLE_POLL_MS = 20  # FastStream waits it twice when idle: at most 40 ms before a record is seen
+STUCK_AFTER_S = 60.0
+
+log = structlog.get_logger()
+
+Batch = tuple[ConsumerRecord, ...]
+Handle = Callable[[Batch], Awaitable[None]]
+OnPartitions = Callable[[set[TopicPartition]], Awaitable[None]]
+
+
+def make_broker(settings: KafkaSettings, role: RoleName) -> KafkaBroker:
+    """A broker for `role`: topics are never created by accident, and what is published is acknowledged by all."""
+    return KafkaBroker(
+        settings.bootstrap_servers,
+        client_id=f"pdm.{role}",
+        acks="all",
+        enable_idempotence=True,
+        compression_type="lz4",
+        allow_auto_create_topics=False,
+        apply_types=False,
+        graceful_timeout=GRACEFUL_STOP_S,
+    )
+
+
+@dataclass(slots=True)
+class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """One batch consumer of a role: its assignment, its lag and whether its loop turns."""
+
+    role: RoleName
+    handle: Handle
+    on_assigned: OnPartitions | None = None
+    on_revoked: OnPartitions | None = None
+    assigned: set[TopicPartition] = field(default_factory=set)
+    subscriber: BatchSubscriber | None = None
+    newest_append_s: float | None = None
+    _began_at: float | None = None
+    _in_hand: int = 0
+
+    async def __call__(self, batch: Batch) -> None:
+        self._began_at, self._in_hand = time.monotonic(), len(batch)
+        try:
+            with metrics.BATCH_SECONDS.labels(self.role).time():
+                await self.handle(batch)
+        except Exception:
+            metrics.BATCH_FAILURES.labels(self.role).inc()
+            await asyncio.sleep(PAUSE_BEFORE_REWIND_S)
+            raise  # FastStream logs it and rewinds every partition of the batch
+        finally:
+            self._began_at, self._in_hand = None, 0
+        self.newest_append_s = max(record.timestamp for record in batch) / 1000
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        if self.subscriber is not None:
+            # Held across handler and commit, which a lock of our own in the handler would not be.
+            await self.subscriber.lock.wait_release(REBALANCE_TIMEOUT_MS / 1000)  # type: ignore[attr-defined]
+        self.assigned = set()
+        if self.on_revoked is not None:
+            await self.on_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        self.assigned = set(assigned)
+        log.info("consumer.assigned", partitions=sorted(tp.partition for tp in assigned))
+        if self.on_assigned is not None:
+            await self.on_assigned(assigned)
+
+    @property
+    def consumer(self) -> AIOKafkaConsumer | None:
+        return self.subscriber.consumer if self.subscriber is not None else None
+
+    def is_turning(self) -> bool:
+        """False once a batch has been in hand, or a partition unfetched, for longer than a minute."""
+        if self._began_at is not None and time.monotonic() - self._began_at > STUCK_AFTER_S:
+            return False
+        consumer = self.consumer
+        if consumer is None:
+            return True  # not connected: a restart would not bring Kafka back
+        polled_ms = [consumer.last_poll_timestamp(tp) for tp in consumer.assignment()]
+        oldest = min((ms for ms in polled_ms if ms), default=None)
+        return oldest is None or time.time() - oldest / 1000 < STUCK_AFTER_S
+
+    async def lag_records(self) -> int:
+        """Records appended but not yet handled, over the assigned partitions; updates the metric of each."""
+        consumer = self.consumer
+        if consumer is None:
+            return 0
+        total = self._in_hand
+        for tp in consumer.assignment():
+            lag = max(0, (consumer.highwater(tp) or 0) - await consumer.position(tp))
+            metrics.CONSUMER_LAG.labels(self.role, str(tp.partition)).set(lag)
+            total += lag
+        return total
+
+
+def subscribe_batches(
+    broker: KafkaBroker, subscription: Subscription, topic: str, settings: KafkaSettings, *, max_records: int
+) -> None:
+    """Attach `subscription` to `topic` in the group `pdm.<role>`. Offsets follow the handler, never lead it."""
+
+    async def parse(batch: Batch) -> KafkaAckableMessage:
+        # FastStream's own parser loses a whole batch on one header without a value; this one reads no header.
+        first = batch[0]
+        return KafkaAckableMessage(
+            body=batch,
+            raw_message=batch,
+            headers={},
+            batch_headers=[],
+            message_id=f"{first.partition}:{first.offset}",
+            correlation_id="-",
+            consumer=subscription.consumer,
+        )
+
+    async def decode(message: KafkaAckableMessage) -> Batch:
+        batch: Batch = message.raw_message
+        return batch
+
+    subscriber = broker.subscriber(
+        Topic(topic, declare=False),
+        batch=True,
+        group_id=f"pdm.{subscription.role}",
+        group_instance_id=f"{subscription.role}-{settings.instance_id}" if settings.instance_id else None,
+        ack_policy=AckPolicy.NACK_ON_ERROR,
+        auto_offset_reset="earliest",
+        max_records=max_records,
+        batch_timeout_ms=IDLE_POLL_MS,
+        rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
+        listener=subscription,
+        parser=parse,
+        decoder=decode,
+        title=topic,
+    )
+    subscription.subscriber = subscriber
+    subscriber(subscription.__call__)
+
+
+async def read_before(
+    settings: KafkaSettings,
+    partition: TopicPartition,
+    first_live: int,
+    span_ms: int,
+    step: Callable[[ConsumerRecord], None],
+) -> int:
+    """Feed `step` the records of the last `span_ms` (append time) before `first_live`, in order; return how many.
+
+    It reads without a group, so no committed offset can move.
+    """
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.bootstrap_servers, group_id=None, enable_auto_commit=False, client_id="pdm.warm-up"
+    )
+    await consumer.start()
+    try:
+        consumer.assign([partition])
+        begin = (await consumer.beginning_offsets([partition]))[partition]
+        if first_live <= begin:
+            return 0
+        start = await _offset_of_span(consumer, partition, first_live, span_ms, begin)
+        consumer.seek(partition, start)
+        count = 0
+        while await consumer.position(partition) < first_live:
+            for record in (await consumer.getmany(partition, timeout_ms=1_000, max_records=10_000)).get(partition, []):
+                if record.offset < first_live:
+                    step(record)
+                    count += 1
+        return count
+    finally:
+        await consumer.stop()
+
+
+async def _offset_of_span(
+    consumer: AIOKafkaConsumer, partition: TopicPartition, first_live: int, span_ms: int, begin: int
+) -> int:
+    """The first offset appended within `span_ms` before the record just before `first_live`."""
+    consumer.seek(partition, first_live - 1)
+    last = (await consumer.getmany(partition, timeout_ms=5_000, max_records=1)).get(partition)
+    if not last:
+        return begin  # compacted away or not answered in time: read everything that is there
+    found = (await consumer.offsets_for_times({partition: last[0].timestamp - span_ms}))[partition]
+    return max(begin, found.offset) if found else begin
