@@ -1,0 +1,84 @@
+"""Connections: pools, transactions, and the one place where the driver's errors become ours."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import psycopg
+from psycopg import errors as pg
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+
+from pdm.errors import Misconfigured, Retryable
+
+Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
+Pool: TypeAlias = "ConnectionPool[Connection]"
+
+CHECKOUT_TIMEOUT_S = 3.0
+STATEMENT_TIMEOUT_MS = 15_000
+
+_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed, TooManyRequests)
+_NOT_SET_UP = (
+    pg.UndefinedTable,
+    pg.UndefinedColumn,
+    pg.UndefinedFunction,
+    pg.InvalidSchemaName,
+    pg.InsufficientPrivilege,
+)
+
+
+def open_pool(conninfo: str, name: str, *, max_size: int = 4, statement_timeout_ms: int = STATEMENT_TIMEOUT_MS) -> Pool:
+    """A pool that connects in the background: an absent server makes calls raise Retryable, not the start fail.
+
+    `name` stands in pg_stat_activity, such as `pdm.ingestor`.
+    """
+    pool: Pool = ConnectionPool(
+        conninfo,
+        min_size=1,
+        max_size=max_size,
+        timeout=CHECKOUT_TIMEOUT_S,
+        reconnect_timeout=float("inf"),
+        check=ConnectionPool.check_connection,
+        open=False,
+        name=name,
+        kwargs={
+            "application_name": name,
+            "connect_timeout": 3,
+            "options": f"-c statement_timeout={statement_timeout_ms} -c idle_in_transaction_session_timeout=30000",
+        },
+    )
+    pool.open(wait=False)
+    return pool
+
+
+@contextmanager
+def transaction(pool: Pool) -> Iterator[Connection]:
+    """One transaction: committed when the block ends, rolled back when it raises. Driver errors become ours."""
+    with translated_errors(), pool.connection() as conn:
+        yield conn
+
+
+@contextmanager
+def connect(conninfo: str, name: str) -> Iterator[Connection]:
+    """One autocommit connection for set-up and checks. Raises Retryable when the server is away."""
+    with (
+        translated_errors(),
+        psycopg.connect(conninfo, autocommit=True, application_name=name, connect_timeout=3) as conn,
+    ):
+        yield conn
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Raises Retryable (the server is away, busy or not set up yet) or Misconfigured (credentials)."""
+    try:
+        yield
+    except pg.InvalidPassword as error:
+        raise Misconfigured(f"PostgreSQL refused the password: {_first_line(error)}") from error
+    except _AWAY as error:
+        raise Retryable(f"PostgreSQL: {_first_line(error)}", hint="Is the server running and its URL right?") from error
+    except _NOT_SET_UP as error:
+        raise Retryable(f"PostgreSQL: {_first_line(error)}", hint="Run `pdm setup`.") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

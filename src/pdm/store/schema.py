@@ -1,0 +1,66 @@
+"""Schema and database roles, brought up to date by `pdm setup`. Needs the owner's rights; many may run at once."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from psycopg import sql
+from sqlalchemy import Connection as SqlAlchemyConnection
+from sqlalchemy import NullPool, create_engine, text
+
+from pdm.config import AiDatabase, DatabaseSettings, DbRole, MainDatabase
+from pdm.store.pool import Connection, connect, translated_errors
+
+_LOCK_KEY = 7_261_001  # any number, the same for every `pdm setup` on one database
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_MAIN_ROLES: tuple[DbRole, ...] = ("ingestor", "inference", "portal")
+_AI_ROLES: tuple[DbRole, ...] = ("inference", "portal", "cdc")
+
+
+def upgrade_main(settings: MainDatabase) -> None:
+    """Create the database roles and bring the schema of the main database to this version."""
+    _create_roles(settings, _MAIN_ROLES)
+    _migrate(settings, {"main": "public"})
+
+
+def upgrade_ai(settings: AiDatabase) -> None:
+    """The same for the ai database, its outbox, and the portal's own schema in it."""
+    _create_roles(settings, _AI_ROLES)
+    _migrate(settings, {"ai": "public", "portal": "portal"})
+
+
+def _migrate(settings: DatabaseSettings, environments: dict[str, str]) -> None:
+    url = "postgresql+psycopg://" + settings.conninfo("owner").partition("://")[2]
+    engine = create_engine(url, poolclass=NullPool, connect_args={"application_name": "pdm.setup"})
+    with translated_errors(), engine.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
+        for environment, schema in environments.items():
+            connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
+            command.upgrade(_alembic_config(connection, environment, schema), "head")
+
+
+def _alembic_config(connection: SqlAlchemyConnection, environment: str, schema: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", str(_MIGRATIONS / environment))
+    config.attributes.update(connection=connection, schema=schema)
+    return config
+
+
+def _create_roles(settings: DatabaseSettings, roles: tuple[DbRole, ...]) -> None:
+    with connect(settings.conninfo("owner"), "pdm.setup") as conn, conn.transaction():
+        conn.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK_KEY])
+        for role in roles:
+            _create_role(conn, settings, role)
+
+
+def _create_role(conn: Connection, settings: DatabaseSettings, role: DbRole) -> None:
+    """A login role with the rights that the migrations grant, and its password when the settings name one."""
+    name = sql.Identifier(settings.user(role))
+    if conn.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [settings.user(role)]).fetchone() is None:
+        conn.execute(sql.SQL("CREATE ROLE {} LOGIN").format(name))
+    if role == "cdc":
+        conn.execute(sql.SQL("ALTER ROLE {} REPLICATION").format(name))
+    if (password := settings.password(role)) is not None:
+        conn.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(name, sql.Literal(password.get_secret_value())))
