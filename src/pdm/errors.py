@@ -12,7 +12,7 @@ RejectReason = Literal[
     "key_mismatch",
     "bad_timestamp",
     "no_sensor",
-    "not_finite",
+    "out_of_range",
     "bad_channel",
     "too_old",
     "too_new",
