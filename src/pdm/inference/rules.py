@@ -1,0 +1,118 @@
+"""The rules that guard a machine: three AI4I limits and the plant's one-minute mean torque. Pure.
+
+Each limit says of one reading whether it is violated, and whether the reading is inside by two standard deviations of
+its quantity. A reading counts neither for nor against a limit whose sensor it lacks.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from pdm import physics
+from pdm.events import FailureType, Reading
+
+LimitName = Literal["heat", "power", "strain"]
+
+PRECEDENCE: tuple[FailureType, ...] = ("Overstrain", "HeatDissipation", "Power", "ToolWear", "Unknown")
+MODE_OF_LIMIT: dict[LimitName, FailureType] = {"heat": "HeatDissipation", "power": "Power", "strain": "Overstrain"}
+OPEN_HITS, OPEN_OF = 3, 5
+RELEASE_STREAK = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One limit on one reading. `text` gives the margin in engineering units."""
+
+    is_violated: bool
+    is_inside: bool
+    text: str
+
+
+def judge_heat(reading: Reading) -> Judgement | None:
+    if reading.air_temp_k is None or reading.process_temp_k is None or reading.rpm is None:
+        return None
+    delta_k = physics.delta_t_k(reading.air_temp_k, reading.process_temp_k)
+    return Judgement(
+        is_violated=physics.overheats(delta_k, reading.rpm),
+        is_inside=delta_k >= physics.HEAT_MIN_DELTA_T_K + physics.TWO_SIGMA_DELTA_T_K
+        or reading.rpm >= physics.HEAT_MIN_SPEED_RPM + physics.TWO_SIGMA_SPEED_RPM,
+        text=f"ΔT {delta_k:.1f} K below {physics.HEAT_MIN_DELTA_T_K} K "
+        f"at {reading.rpm:,.0f} rpm below {physics.HEAT_MIN_SPEED_RPM:,.0f} rpm",
+    )
+
+
+def judge_power(reading: Reading) -> Judgement | None:
+    if reading.torque_nm is None or reading.rpm is None:
+        return None
+    watts = physics.power_w(reading.torque_nm, reading.rpm)
+    lowest, highest = physics.POWER_MIN_W, physics.POWER_MAX_W
+    side = f"above {highest:,.0f} W" if watts > highest else f"below {lowest:,.0f} W"
+    return Judgement(
+        is_violated=physics.leaves_power_band(watts),
+        is_inside=lowest + physics.TWO_SIGMA_POWER_W <= watts <= highest - physics.TWO_SIGMA_POWER_W,
+        text=f"power {watts:,.0f} W {side}",
+    )
+
+
+def judge_strain(reading: Reading) -> Judgement | None:
+    if reading.torque_nm is None or reading.tool_wear_min is None:
+        return None
+    strain = physics.strain_min_nm(reading.tool_wear_min, reading.torque_nm)
+    limit = physics.strain_limit_min_nm(reading.product_type)
+    return Judgement(
+        is_violated=physics.overstrains(strain, limit),
+        is_inside=strain <= limit - physics.TWO_SIGMA_STRAIN_MIN_NM,
+        text=f"strain {strain:,.0f} of {limit:,.0f} min·Nm",
+    )
+
+
+LIMITS: dict[LimitName, Callable[[Reading], Judgement | None]] = {
+    "heat": judge_heat,
+    "power": judge_power,
+    "strain": judge_strain,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A reading that counted for one limit: kept while it can still open an episode."""
+
+    is_violated: bool
+    torque_nm: float | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LimitCounter:
+    """Persistence of one limit: it opens on 3 of its last 5 readings and releases after 10 in a row well inside."""
+
+    recent: tuple[Hit, ...] = ()
+    inside_streak: int = 0
+
+    def count(self, reading: Reading, judgement: Judgement | None) -> "LimitCounter":
+        if judgement is None:
+            return self
+        hit = Hit(judgement.is_violated, reading.torque_nm, judgement.text)
+        return LimitCounter((*self.recent, hit)[-OPEN_OF:], self.inside_streak + 1 if judgement.is_inside else 0)
+
+    @property
+    def violations(self) -> list[Hit]:
+        return [hit for hit in self.recent if hit.is_violated]
+
+    @property
+    def opens(self) -> bool:
+        return len(self.violations) >= OPEN_HITS
+
+    @property
+    def is_released(self) -> bool:
+        """True also where no reading ever had the sensors: a limit that cannot be judged holds no episode open."""
+        return not self.recent or self.inside_streak >= RELEASE_STREAK
+
+    @property
+    def is_overload(self) -> bool:
+        """Whether the violating readings average the plant's torque limit or more: then it is Overstrain.
+
+        At 70-90 Nm the speed law gives 9.4-11.5 kW, so the power limit breaks at once and strain only later.
+        """
+        torques = [hit.torque_nm for hit in self.violations if hit.torque_nm is not None]
+        return bool(torques) and sum(torques) / len(torques) >= physics.MEAN_TORQUE_LIMIT_NM
