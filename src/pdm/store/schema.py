@@ -1,14 +1,19 @@
 """Schema and database roles, brought up to date by `pdm setup`. Needs the owner's rights; many may run at once."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from psycopg import errors as pg
 from psycopg import sql
 from sqlalchemy import Connection as SqlAlchemyConnection
 from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy.exc import DBAPIError
 
 from pdm.config import AiDatabase, DatabaseSettings, DbRole, MainDatabase
+from pdm.errors import Retryable
 from pdm.store.pool import Connection, connect, translated_errors
 
 _LOCK_KEY = 7_261_001  # any number, the same for every `pdm setup` on one database
@@ -32,11 +37,20 @@ def upgrade_ai(settings: AiDatabase) -> None:
 def _migrate(settings: DatabaseSettings, environments: dict[str, str]) -> None:
     url = "postgresql+psycopg://" + settings.conninfo("owner").partition("://")[2]
     engine = create_engine(url, poolclass=NullPool, connect_args={"application_name": "pdm.setup"})
-    with translated_errors(), engine.begin() as connection:
+    with translated_errors(), _driver_errors(), engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
         for environment, schema in environments.items():
             connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
             command.upgrade(_alembic_config(connection, environment, schema), "head")
+
+
+@contextmanager
+def _driver_errors() -> Iterator[None]:
+    """SQLAlchemy's wrapping taken off again, so that the driver's errors are translated as everywhere."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise (error.orig or error) from error
 
 
 def _alembic_config(connection: SqlAlchemyConnection, environment: str, schema: str) -> Config:
@@ -49,10 +63,14 @@ def _alembic_config(connection: SqlAlchemyConnection, environment: str, schema: 
 
 
 def _create_roles(settings: DatabaseSettings, roles: tuple[DbRole, ...]) -> None:
-    with connect(settings.conninfo("owner"), "pdm.setup") as conn, conn.transaction():
-        conn.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK_KEY])
-        for role in roles:
-            _create_role(conn, settings, role)
+    try:
+        with connect(settings.conninfo("owner"), "pdm.setup") as conn, conn.transaction():
+            conn.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK_KEY])
+            for role in roles:
+                _create_role(conn, settings, role)
+    except (pg.DuplicateObject, pg.UniqueViolation, pg.InternalError_) as error:
+        # Roles belong to the server, the lock to one database of it: two databases on one server may meet here.
+        raise Retryable("another set-up changes the same database roles") from error
 
 
 def _create_role(conn: Connection, settings: DatabaseSettings, role: DbRole) -> None:

@@ -1,0 +1,39 @@
+"""The database's end of the relay: probe rows, the slot and the publication that Debezium reads."""
+
+from dataclasses import dataclass
+
+from pdm.config import PROBE_TOPIC
+from pdm.store.pool import Connection
+
+_INSERT_PROBE = """
+INSERT INTO outbox (topic_name, msg_key, message_payload) VALUES (%s, 'probe', clock_timestamp()::text) RETURNING id
+"""
+_SLOT = """
+SELECT active, coalesce(wal_status, 'lost'), coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn), 0)
+FROM pg_replication_slots WHERE slot_name = %s AND database = current_database()
+"""
+_PUBLISHED = "SELECT tablename FROM pg_publication_tables WHERE pubname = %s ORDER BY 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """`wal_status` is reserved, extended, unreserved or lost: the last means that rows were skipped."""
+
+    is_active: bool
+    wal_status: str
+    behind_bytes: int
+
+
+def insert_probe(conn: Connection) -> str:
+    """Put a probe row into the outbox; return its id, which comes back as the header `id` of its record."""
+    (row,) = conn.execute(_INSERT_PROBE, [PROBE_TOPIC])
+    return str(row[0])
+
+
+def find_slot(conn: Connection, name: str) -> Slot | None:
+    row = conn.execute(_SLOT, [name]).fetchone()
+    return Slot(bool(row[0]), row[1], int(row[2])) if row else None
+
+
+def published_tables(conn: Connection, publication: str) -> list[str]:
+    return [row[0] for row in conn.execute(_PUBLISHED, [publication])]
