@@ -89,9 +89,8 @@ def decide(episode: Episode | None, verdict: Verdict, reading: Reading, position
     if not (verdict.rules_hold or verdict.model_holds):
         closed_at = reading.timestamp
         return _change("cleared", episode, verdict, reading, position, closed_at=closed_at, close_reason="cleared")
-    known = replace(
-        episode, failure_types=_ordered(episode.failure_types, verdict.opening), severity=_severity(verdict)
-    )
+    types = _ordered(episode.failure_types, verdict.opening)
+    known = replace(episode, failure_types=types, severity=_severity(verdict, episode.severity))
     if known.failure_type != episode.failure_type or (known.severity, episode.severity) == ("critical", "warning"):
         return _change("escalated", known, verdict, reading, position)
     if (known.severity, episode.severity) == ("warning", "critical"):

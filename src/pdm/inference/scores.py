@@ -41,10 +41,8 @@ class ModelCounter:
     def count(self, score: Score | None) -> "ModelCounter":
         if score is None:
             return ModelCounter()
-        is_quiet = score.failure < RELEASE_P
-        return ModelCounter(
-            (*self.recent, score.failure >= OPEN_P)[-OPEN_OF:], self.quiet_streak + 1 if is_quiet else 0
-        )
+        recent = (*self.recent, score.failure >= OPEN_P)[-OPEN_OF:]
+        return ModelCounter(recent, self.quiet_streak + 1 if score.failure < RELEASE_P else 0)
 
     def opening(self, score: Score | None) -> list[FailureType]:
         return [score.top_mode] if score is not None and sum(self.recent) >= OPEN_HITS else []

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from psycopg import Rollback
 from psycopg.types.json import Jsonb
 
 from pdm.config import ALERT_TOPIC
@@ -33,20 +34,20 @@ _OPEN = f"""
             %(timestamp)s, %(detected_at)s, %(last_seen_at)s, %(score)s, %(reading)s, %(features)s, %(reasons)s,
             %(model_version)s, %(source)s
         FROM w RETURNING 1
-    ) {_OUTBOX}"""
+    ) {_OUTBOX}"""  # noqa: S608  # fixed parts only; values are parameters
 _CHANGE = f"""
     WITH {_WATERMARK}, c AS (
         UPDATE anomaly_history SET seq = %(seq)s, failure_type = %(failure_type)s, failure_types = %(failure_types)s,
             severity = %(severity)s, last_seen_at = greatest(last_seen_at, %(last_seen_at)s), score = %(score)s,
             reading = %(reading)s, features = %(features)s, reasons = %(reasons)s, model_version = %(model_version)s
         FROM w WHERE episode_id = %(episode_id)s AND closed_at IS NULL AND seq = %(seq)s - 1 RETURNING 1
-    ) {_OUTBOX}"""
+    ) {_OUTBOX}"""  # noqa: S608  # fixed parts only; values are parameters
 _CLOSE = f"""
     WITH {_WATERMARK}, c AS (
         UPDATE anomaly_history SET seq = %(seq)s, last_seen_at = %(closed_at)s, closed_at = %(closed_at)s,
             close_reason = %(close_reason)s
         FROM w WHERE episode_id = %(episode_id)s AND closed_at IS NULL AND seq = %(seq)s - 1 RETURNING 1
-    ) {_OUTBOX}"""
+    ) {_OUTBOX}"""  # noqa: S608  # fixed parts only; values are parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,37 +81,46 @@ class StoredMachine:
 
 
 def write_change(conn: Connection, change: EpisodeChange) -> bool:
-    """Apply one transition and put its event into the outbox. False: it was refused, nothing was written."""
+    """Apply one transition and put its event into the outbox. False: it was refused, and nothing at all was written."""
+    with conn.transaction() as savepoint:  # a refusal must not leave the watermark moved
+        if conn.execute(_statement(change), _parameters(change)).rowcount == 1:
+            return True
+        raise Rollback(savepoint)
+    return False
+
+
+def _statement(change: EpisodeChange) -> str:
+    if change.event.event == "opened":
+        return _OPEN
+    return _CHANGE if change.closed_at is None else _CLOSE
+
+
+def _parameters(change: EpisodeChange) -> dict[str, Any]:
     event = change.event
-    statement = _OPEN if event.event == "opened" else _CLOSE if change.closed_at is not None else _CHANGE
-    cursor = conn.execute(
-        statement,
-        {
-            "appended_at": event.appended_at,
-            "offset": change.offset,
-            "machine_id": event.machine_id,
-            "event_id": change.event_id,
-            "topic": ALERT_TOPIC,
-            "payload": encode(event).decode(),
-            "episode_id": UUID(event.episode_id),
-            "seq": event.seq,
-            "failure_type": event.failure_type,
-            "failure_types": event.failure_types,
-            "severity": event.severity,
-            "timestamp": event.timestamp,
-            "detected_at": event.detected_at,
-            "last_seen_at": change.last_seen_at,
-            "score": event.score,
-            "reading": Jsonb(change.reading),
-            "features": Jsonb(change.features),
-            "reasons": Jsonb(event.reasons),
-            "model_version": event.model_version,
-            "closed_at": change.closed_at,
-            "close_reason": change.close_reason,
-            "source": change.source,
-        },
-    )
-    return cursor.rowcount == 1
+    return {
+        "appended_at": event.appended_at,
+        "offset": change.offset,
+        "machine_id": event.machine_id,
+        "event_id": change.event_id,
+        "topic": ALERT_TOPIC,
+        "payload": encode(event).decode(),
+        "episode_id": UUID(event.episode_id),
+        "seq": event.seq,
+        "failure_type": event.failure_type,
+        "failure_types": event.failure_types,
+        "severity": event.severity,
+        "timestamp": event.timestamp,
+        "detected_at": event.detected_at,
+        "last_seen_at": change.last_seen_at,
+        "score": event.score,
+        "reading": Jsonb(change.reading),
+        "features": Jsonb(change.features),
+        "reasons": Jsonb(event.reasons),
+        "model_version": event.model_version,
+        "closed_at": change.closed_at,
+        "close_reason": change.close_reason,
+        "source": change.source,
+    }
 
 
 def add_machines(conn: Connection, machines: Iterable[tuple[str, str | None]]) -> None:

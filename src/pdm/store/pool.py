@@ -43,7 +43,8 @@ def open_pool(conninfo: str, name: str, *, max_size: int = 4, statement_timeout_
         kwargs={
             "application_name": name,
             "connect_timeout": 3,
-            "options": f"-c statement_timeout={statement_timeout_ms} -c idle_in_transaction_session_timeout=30000",
+            "options": f"-c timezone=UTC -c statement_timeout={statement_timeout_ms}"
+            " -c idle_in_transaction_session_timeout=30000",
         },
     )
     pool.open(wait=False)
@@ -53,7 +54,8 @@ def open_pool(conninfo: str, name: str, *, max_size: int = 4, statement_timeout_
 @contextmanager
 def transaction(pool: Pool) -> Iterator[Connection]:
     """One transaction: committed when the block ends, rolled back when it raises. Driver errors become ours."""
-    with translated_errors(), pool.connection() as conn:
+    # The transaction is explicit, so that one inside it is a savepoint and never commits by itself.
+    with translated_errors(), pool.connection() as conn, conn.transaction():
         yield conn
 
 

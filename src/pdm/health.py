@@ -1,0 +1,64 @@
+"""The checks that several roles share. Each tells what it found in words with numbers; none changes anything."""
+
+import asyncio
+import time
+
+from pdm import metrics
+from pdm.broker import Subscription
+from pdm.feature_store import FeatureStore
+from pdm.http import Check, Health
+from pdm.store.pool import Pool, transaction
+
+
+def consumer_turns(subscription: Subscription) -> Check:
+    """Live: the consumer loop turned within a minute."""
+
+    async def check() -> Health:
+        is_turning = subscription.is_turning()
+        return Health(is_turning, "the consumer loop turns" if is_turning else "the consumer loop stands still")
+
+    return check
+
+
+def consumer_works(subscription: Subscription) -> Check:
+    """Ready: partitions are assigned. Tells the lag and the age of the newest record handled."""
+
+    async def check() -> Health:
+        lag = await subscription.lag_records()
+        age_s = data_age_s(subscription)
+        metrics.DATA_AGE.labels(subscription.role).set(age_s or 0)
+        if not subscription.assigned:
+            return Health(False, "Kafka has assigned no partition (is it up? has `pdm setup` made the topics?)")
+        newest = "no record handled yet" if age_s is None else f"newest record handled is {age_s:.1f} s old"
+        return Health(True, f"{len(subscription.assigned)} partitions, lag {lag} records, {newest}")
+
+    return check
+
+
+def data_age_s(subscription: Subscription) -> float | None:
+    """Age of the newest record handled, by append time, s; None before the first."""
+    newest_s = subscription.newest_append_s
+    return None if newest_s is None else max(0.0, time.time() - newest_s)
+
+
+def database_answers(pool: Pool) -> Check:
+    async def check() -> Health:
+        began = time.monotonic()
+        await asyncio.to_thread(_ask, pool)
+        return Health(True, f"answers in {1e3 * (time.monotonic() - began):.0f} ms")
+
+    return check
+
+
+def _ask(pool: Pool) -> None:
+    with transaction(pool) as conn:
+        conn.execute("SELECT 1")
+
+
+def features_answer(store: FeatureStore) -> Check:
+    async def check() -> Health:
+        began = time.monotonic()
+        await store.ping()
+        return Health(True, f"answers in {1e3 * (time.monotonic() - began):.0f} ms")
+
+    return check

@@ -1,0 +1,65 @@
+"""Wiring of the inference role."""
+
+import asyncio
+
+from pdm.broker import Subscription, make_broker, subscribe_batches
+from pdm.config import RAW_TOPIC, Settings
+from pdm.feature_store import FeatureStore
+from pdm.health import consumer_turns, consumer_works, database_answers, features_answer
+from pdm.http import Checks, make_http_app
+from pdm.inference.handler import Handler, utc_now
+from pdm.inference.machine import Cadence
+from pdm.inference.model_watch import ModelWatch
+from pdm.inference.routes import Trainer, training_routes
+from pdm.inference.scorer import Scorer
+from pdm.runtime import Role, repeat
+from pdm.store import episodes, models
+from pdm.store.pool import Pool, open_pool, transaction
+
+OUTBOX_KEEP_DAYS = 7
+MODEL_POLL_S = 2.0
+UPKEEP_S = 30.0
+
+
+def build(settings: Settings) -> Role:
+    pool = open_pool(settings.ai_db.conninfo("inference"), "pdm.inference")
+    features = FeatureStore(settings.redis, "inference")
+    scorer, trainer = Scorer(), Trainer()
+    watch = ModelWatch(pool, scorer)
+    cadence = Cadence.of(settings.inference.max_interval_s)
+    handler = Handler(settings.kafka, pool, features, scorer, cadence, utc_now)
+    subscription = Subscription(
+        "inference", handler.__call__, on_assigned=handler.on_assigned, on_revoked=handler.on_revoked
+    )
+    broker = make_broker(settings.kafka, "inference")
+    subscribe_batches(broker, subscription, RAW_TOPIC, settings.kafka, max_records=settings.inference.max_records)
+    ready = {
+        "kafka": consumer_works(subscription),
+        "ai database": database_answers(pool),
+        "feature store": features_answer(features),
+        "model": watch.health,
+    }
+    http = make_http_app("inference", settings.http, Checks({"consumer": consumer_turns(subscription)}, ready))
+    http.include_router(training_routes(pool, trainer, watch))
+
+    async def close() -> None:
+        await trainer.stop()
+        await features.close()
+        await asyncio.to_thread(pool.close)
+
+    return Role(
+        name="inference",
+        http=http,
+        broker=broker,
+        background={
+            "model watch": lambda: repeat("inference", "model watch", MODEL_POLL_S, watch.look),
+            "upkeep": lambda: repeat("inference", "upkeep", UPKEEP_S, lambda: asyncio.to_thread(_upkeep, pool)),
+        },
+        close=close,
+    )
+
+
+def _upkeep(pool: Pool) -> None:
+    with transaction(pool) as conn:
+        models.fail_abandoned_jobs(conn)
+        episodes.prune_outbox(conn, OUTBOX_KEEP_DAYS)
