@@ -134,6 +134,13 @@ class PortalSettings(Block):
     locale: Literal["ko", "en"] = "ko"  # language of alert lines; pages follow the reader's choice
 
 
+class LocalSettings(Block):
+    """The engines that `pdm up` starts on this machine."""
+
+    maven_mirror: str = ""  # where the jars of Kafka and Debezium come from; empty: Maven Central
+    start_timeout_s: float = Field(90.0, gt=0)  # of one engine, from its process to its first answer
+
+
 class LogSettings(Block):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     format: Literal["console", "json"] = "console"
@@ -161,6 +168,7 @@ class Settings(BaseSettings):
     ingestor: IngestorSettings = IngestorSettings()
     inference: InferenceSettings = InferenceSettings()
     portal: PortalSettings = PortalSettings()
+    local: LocalSettings = LocalSettings()
     log: LogSettings = LogSettings()
 
     @classmethod

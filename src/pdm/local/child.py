@@ -1,0 +1,131 @@
+"""One supervised process: started, watched, started again with growing pauses. Stops nothing: `sweep` does.
+
+A thread a child. It ends when the stack stops, when a restart cannot help, or when it gave up.
+"""
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+
+from pdm.errors import PdmError
+from pdm.local.logfile import LogFile
+from pdm.local.program import MISCONFIGURED_EXIT, Program
+from pdm.local.progress import Progress, State
+
+POLL_S = 0.05
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+STEADY_S = 60.0  # who lived that long is not in a crash loop
+ENGINE_TRIES = 5  # pauses 0.5 + 1 + 2 + 4 s: long enough for a port to come free, short enough to tell a person
+
+
+class Child:
+    """`report` hears every change of state, `gave_up` holds the reason once no further start will be tried."""
+
+    def __init__(
+        self, program: Program, stopping: threading.Event, report: Callable[[Progress], None], start_timeout_s: float
+    ) -> None:
+        self.program = program
+        self.gave_up: PdmError | None = None
+        self.ready = threading.Event()
+        self._stopping = stopping
+        self._report = report
+        self._start_timeout_s = start_timeout_s
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = LogFile(program.log)
+        self._thread = threading.Thread(target=self._supervise, name=program.name, daemon=True)
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def join(self, timeout_s: float) -> None:
+        self._thread.join(timeout_s)
+
+    def _supervise(self) -> None:
+        crashes = 0
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            problem = self._live_once()
+            if self._stopping.is_set():
+                return
+            crashes = 1 if time.monotonic() - started > STEADY_S else crashes + 1
+            self.gave_up = self._verdict(problem, crashes)
+            if self.gave_up:
+                self._tell("gave_up", started, str(self.gave_up))
+                return
+            pause_s = pause_after(crashes)
+            self._tell("crashed", started, f"{problem}; next try in {pause_s:g} s\n{self._log.tail()}")
+            self._stopping.wait(pause_s)
+
+    def _live_once(self) -> str:
+        """From start to end; how it ended. Raises nothing: a program that cannot be run is a crash too."""
+        started = time.monotonic()
+        self._tell("starting", started)
+        try:
+            self._process = self._spawn()
+        except OSError as error:
+            return f"could not be run: {error}"
+        if not self._wait_until_ready(self._process, started):
+            return self._how_it_ended(self._process)
+        self._tell("ready", started, f"process {self._process.pid}")
+        self.ready.set()
+        self._process.wait()
+        self.ready.clear()
+        return self._how_it_ended(self._process)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        program, account = self.program, self.program.account
+        with self._log.open_new_life() as log:
+            return subprocess.Popen(
+                program.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=program.environment,
+                cwd=program.folder,
+                start_new_session=True,  # Ctrl-C in the terminal reaches only the stack, which knows the order
+                user=account.uid if account else None,
+                group=account.gid if account else None,
+                extra_groups=[] if account else None,
+            )
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes], started: float) -> bool:
+        """False when it ended, or was killed for not answering in time."""
+        while process.poll() is None:
+            if self.program.is_ready():
+                return True
+            if time.monotonic() - started > self._start_timeout_s:
+                process.kill()
+                process.wait()
+            if self._stopping.wait(POLL_S):
+                process.wait()
+        return False
+
+    def _how_it_ended(self, process: subprocess.Popen[bytes]) -> str:
+        code = process.returncode
+        return f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+
+    def _verdict(self, problem: str, crashes: int) -> PdmError | None:
+        """Why no further start makes sense; none: try again."""
+        code = self._process.returncode if self._process else None
+        is_hopeless = not self.program.is_engine and code == MISCONFIGURED_EXIT
+        if not is_hopeless and not (self.program.is_engine and crashes >= ENGINE_TRIES):
+            return None
+        tries = "" if is_hopeless else f" {crashes} times in a row"
+        return PdmError(
+            f"{self.program.name} {problem}{tries}; the end of its log:\n{self._log.tail()}",
+            hint=f"The whole log: {self.program.log}",
+        )
+
+    def _tell(self, state: State, since: float, detail: str = "") -> None:
+        self._report(Progress(self.program.name, state, time.monotonic() - since, detail))
+
+
+def pause_after(crashes: int) -> float:
+    """Seconds before the next start, after that many crashes in a row (1 or more)."""
+    return min(FIRST_PAUSE_S * 2.0 ** min(crashes - 1, 16), LONGEST_PAUSE_S)

@@ -1,0 +1,222 @@
+"""A local stack from its first process to its last: engines, setup, roles. Knows the order, no engine's details."""
+
+import os
+import secrets
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pdm.config import ROLES, RoleName, Settings, running_file
+from pdm.errors import PdmError
+from pdm.local import jars, passwords, ports, postgres
+from pdm.local.addresses import located, pinned_ports, refuse_foreign_addresses, running_document, usual_ports
+from pdm.local.child import Child
+from pdm.local.engines import check_versions, preparations
+from pdm.local.folder import DataFolder
+from pdm.local.guard import Guard
+from pdm.local.life import Life, folder_mark
+from pdm.local.logfile import LogFile
+from pdm.local.program import Place, Program
+from pdm.local.progress import OnProgress, Progress, State, ignore
+from pdm.local.roles import role_program, setup_command
+from pdm.local.sweep import stop_all
+
+POLL_S = 0.1
+JOIN_S = 5.0
+PORTS = "ports.json"
+
+
+class Interrupted(PdmError):
+    """A person asked for the end while the stack was still starting."""
+
+
+class LocalStack:
+    """`with LocalStack(settings) as stack:` has the engines up inside and nothing left outside, however it is left.
+
+    `stack.settings` and `stack.environment` lead others to it. `stop` ends the waiting; set it from a signal.
+    Raises PdmError: AlreadyRunning, Misconfigured, Interrupted, or what an engine's log says.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        on_progress: OnProgress = ignore,
+        stop: threading.Event | None = None,
+        reset: bool = False,
+    ) -> None:
+        self.folder = DataFolder(settings.data_dir)
+        self.settings = settings.model_copy(update={"data_dir": self.folder.path})
+        self.environment = {**os.environ, "PDM_DATA_DIR": str(self.folder.path)}
+        self._stop_wanted = stop or threading.Event()
+        self._is_reset = reset
+        self._on_progress = on_progress
+        self._telling = threading.Lock()
+        self._stopping = threading.Event()
+        self._children: list[Child] = []
+        self._guard: Guard | None = None
+        self._place: Place | None = None
+
+    def __enter__(self) -> Self:
+        self.folder.claim()
+        try:
+            self._start_engines()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def run_setup(self) -> None:
+        """`pdm setup` as a process of its own. Raises PdmError with the end of its log when it fails."""
+        place = self._running_place()
+        log, started = LogFile(place.log("setup")), time.monotonic()
+        self._tell("setup", "starting")
+        with log.open_new_life() as output:
+            process = subprocess.Popen(
+                setup_command(place),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=place.environment,
+                start_new_session=True,
+            )
+        self._wait_for(lambda: process.poll() is not None)
+        if process.returncode != 0:
+            raise PdmError(f"setup failed; the end of its log:\n{log.tail()}", hint=f"The whole log: {log.path}")
+        self._tell("setup", "ready", time.monotonic() - started)
+
+    def start_roles(self, roles: Iterable[RoleName] = ROLES) -> None:
+        """Returns at once: a role tells by its own /health/ready when it can work."""
+        place = self._running_place()
+        for role in roles:
+            self._supervise(role_program(place, role))
+
+    def wait(self) -> None:
+        """Until `stop` is set. Raises PdmError when an engine gave up."""
+        while not self._stop_wanted.wait(POLL_S):
+            self._raise_if_hopeless()
+
+    def _start_engines(self) -> None:
+        self._end_earlier_life()
+        if self._is_reset:
+            self.folder.wipe()
+        check_versions(self.folder)
+        place = self._place = self._make_place()
+        document = running_document(self.settings, place.ports, place.passwords)
+        refuse_foreign_addresses(os.environ, document)
+        self._guard = Guard(place.life, self.environment)
+        postgres.copy_engine(place)
+        with ThreadPoolExecutor() as pool:
+            class_path = pool.submit(self._class_path)
+            starts = [
+                pool.submit(self._bring_up, name, prepare, self._stopping)
+                for name, prepare in preparations(place, class_path).items()
+            ]
+            try:
+                self._wait_for(lambda: _all_done(starts))
+            except BaseException:
+                self._stopping.set()
+                raise
+        self.settings = located(self.settings, document)
+        self.folder.write_json(running_file(self.folder.path).name, document)
+
+    def _make_place(self) -> Place:
+        previous = {name: int(port) for name, port in self.folder.read_json(PORTS).items()}
+        usual, pinned = usual_ports(self.settings), pinned_ports(os.environ)
+        chosen = ports.choose(usual, previous, pinned, ports.is_free)
+        self.folder.write_json(PORTS, chosen)
+        return Place(
+            folder=self.folder,
+            life=Life(self.folder.id, secrets.token_hex(4)),
+            ports=chosen,
+            passwords=passwords.load_or_make(self.folder),
+            environment=self.environment,
+        )
+
+    def _end_earlier_life(self) -> None:
+        """Left over when both the stack and its guard were killed."""
+        stop_all(folder_mark(self.folder.id), lambda name, age_s: self._tell(name, "stopped", age_s, "left over"))
+
+    def _class_path(self) -> list[Path]:
+        def on_missing(count: int) -> None:
+            self._tell("jars", "preparing", 0.0, f"fetching {count} jars of Kafka and Debezium (60 MB, once)")
+
+        started = time.monotonic()
+        paths = jars.class_path(self.settings.local.maven_mirror, on_missing)
+        self._tell("jars", "ready", time.monotonic() - started)
+        return paths
+
+    def _bring_up(self, name: str, prepare: Callable[[], Program], stopping: threading.Event) -> None:
+        self._tell(name, "preparing")
+        program = prepare()
+        if stopping.is_set():
+            return
+        child = self._supervise(program)
+        while not (child.ready.wait(POLL_S) or stopping.is_set()):
+            if child.gave_up:
+                raise child.gave_up
+
+    def _supervise(self, program: Program) -> Child:
+        child = Child(program, self._stopping, self._report, self.settings.local.start_timeout_s)
+        self._children.append(child)
+        child.start()
+        return child
+
+    def _wait_for(self, is_done: Callable[[], bool]) -> None:
+        """Raises Interrupted when the end is wanted first, PdmError when an engine gives up."""
+        while not is_done():
+            self._raise_if_hopeless()
+            if self._stop_wanted.wait(POLL_S):
+                raise Interrupted("stopped while starting")
+
+    def _raise_if_hopeless(self) -> None:
+        for child in self._children:
+            if child.program.is_engine and child.gave_up:
+                raise child.gave_up
+
+    def _running_place(self) -> Place:
+        if self._place is None:
+            raise PdmError("the stack is not running")
+        return self._place
+
+    def _end(self) -> None:
+        """Stop everything in order; bounded. The guard goes last: until then it would finish the work."""
+        self._stopping.set()
+        if self._place is not None:
+            self._stop_children(self._place.life.mark)
+        if self._guard is not None:
+            self._guard.dismiss()
+        self.folder.release()
+
+    def _stop_children(self, mark: str) -> None:
+        for child in self._children:
+            self._tell(child.program.name, "stopping")
+        stop_all(mark, lambda name, age_s: self._tell(name, "stopped", age_s))
+        for child in self._children:
+            child.join(JOIN_S)
+        stop_all(mark)  # one whose start was under way when the others were asked to end
+
+    def _tell(self, name: str, state: State, seconds: float = 0.0, detail: str = "") -> None:
+        self._report(Progress(name, state, seconds, detail))
+
+    def _report(self, progress: Progress) -> None:
+        with self._telling:
+            self._on_progress(progress)
+
+
+def _all_done(starts: list["Future[None]"]) -> bool:
+    """Raises what the first failed one raised."""
+    for start in starts:
+        if start.done():
+            start.result()
+    return all(start.done() for start in starts)
