@@ -39,6 +39,8 @@ Report = Callable[[Step], None]
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
+    """No detail: the step was left undone, and a warning says why."""
+
     detail: str
     warnings: tuple[str, ...] = ()
 
@@ -74,7 +76,8 @@ async def _step(name: str, act: Callable[[], Awaitable[_Outcome]], report: Repor
             report(Step(name, "waiting", str(error), time.monotonic() - began))
         await asyncio.sleep(PAUSE_S)
     seconds = time.monotonic() - began
-    report(Step(name, "done", outcome.detail, seconds))
+    if outcome.detail:
+        report(Step(name, "done", outcome.detail, seconds))
     for warning in outcome.warnings:
         report(Step(name, "warning", warning, seconds))
 
@@ -117,7 +120,7 @@ async def _set_up_connector(settings: Settings, connect: ConnectClient) -> _Outc
 async def _prove_relay(settings: Settings, connect: ConnectClient, deadline: float) -> _Outcome:
     state = await connect.state()
     if state is not None and state.is_paused:
-        return _Outcome("not proved", (_paused(settings, state),))
+        return _Outcome("", (_paused(settings, state),))
     if state is not None and state.has_failed:
         await connect.restart_failed()
         raise Retryable(str(state), hint="The log of Kafka Connect tells more.")

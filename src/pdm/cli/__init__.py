@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import pdm
-from pdm.cli import output, run, setup
+from pdm.cli import doctor, output, run, setup
 from pdm.errors import Misconfigured
 
 FAILED, MISCONFIGURED, INTERRUPTED = 1, 2, 130
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("setup")(setup.setup)
+app.command("doctor")(doctor.doctor)
 
 
 def _print_version(is_asked: bool) -> None:

@@ -35,5 +35,10 @@ def find_slot(conn: Connection, name: str) -> Slot | None:
     return Slot(bool(row[0]), row[1], int(row[2])) if row else None
 
 
+def wal_level(conn: Connection) -> str:
+    (row,) = conn.execute("SHOW wal_level")
+    return str(row[0])
+
+
 def published_tables(conn: Connection, publication: str) -> list[str]:
     return [row[0] for row in conn.execute(_PUBLISHED, [publication])]

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from psycopg import errors as pg
 from psycopg import sql
-from sqlalchemy import Connection as SqlAlchemyConnection
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
@@ -16,6 +17,9 @@ from pdm.config import AiDatabase, DatabaseSettings, DbRole, MainDatabase
 from pdm.errors import Retryable
 from pdm.store.pool import Connection, connect, translated_errors
 
+Environment = Literal["main", "ai", "portal"]
+
+_SCHEMAS: dict[Environment, str] = {"main": "public", "ai": "public", "portal": "portal"}
 _LOCK_KEY = 7_261_001  # any number, the same for every `pdm setup` on one database
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _MAIN_ROLES: tuple[DbRole, ...] = ("ingestor", "inference", "portal")
@@ -25,23 +29,36 @@ _AI_ROLES: tuple[DbRole, ...] = ("inference", "portal", "cdc")
 def upgrade_main(settings: MainDatabase) -> None:
     """Create the database roles and bring the schema of the main database to this version."""
     _create_roles(settings, _MAIN_ROLES)
-    _migrate(settings, {"main": "public"})
+    _migrate(settings, "main")
 
 
 def upgrade_ai(settings: AiDatabase) -> None:
     """The same for the ai database, its outbox, and the portal's own schema in it."""
     _create_roles(settings, _AI_ROLES)
-    _migrate(settings, {"ai": "public", "portal": "portal"})
+    _migrate(settings, "ai", "portal")
 
 
-def _migrate(settings: DatabaseSettings, environments: dict[str, str]) -> None:
+def migration_state(conn: Connection, environment: Environment) -> tuple[str | None, str]:
+    """The revision that the database has (None: it was never set up) and the one that this version wants."""
+    schema = sql.Identifier(_SCHEMAS[environment])
+    wanted = ScriptDirectory.from_config(_alembic_config(environment)).get_current_head() or ""
+    try:
+        row = conn.execute(sql.SQL("SELECT version_num FROM {}.alembic_version").format(schema)).fetchone()
+    except (pg.UndefinedTable, pg.InvalidSchemaName):
+        row = None
+    return (row[0] if row else None), wanted
+
+
+def _migrate(settings: DatabaseSettings, *environments: Environment) -> None:
     url = "postgresql+psycopg://" + settings.conninfo("owner").partition("://")[2]
     engine = create_engine(url, poolclass=NullPool, connect_args={"application_name": "pdm.setup"})
     with translated_errors(), _driver_errors(), engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
-        for environment, schema in environments.items():
-            connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {schema}"))
-            command.upgrade(_alembic_config(connection, environment, schema), "head")
+        for environment in environments:
+            connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMAS[environment]}"))
+            config = _alembic_config(environment)
+            config.attributes.update(connection=connection, schema=_SCHEMAS[environment])
+            command.upgrade(config, "head")
 
 
 @contextmanager
@@ -53,12 +70,11 @@ def _driver_errors() -> Iterator[None]:
         raise (error.orig or error) from error
 
 
-def _alembic_config(connection: SqlAlchemyConnection, environment: str, schema: str) -> Config:
+def _alembic_config(environment: Environment) -> Config:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.set_main_option("path_separator", "newline")
     config.set_main_option("version_locations", str(_MIGRATIONS / environment))
-    config.attributes.update(connection=connection, schema=schema)
     return config
 
 
