@@ -1,4 +1,4 @@
-"""Which port each engine and role listens on: the last one, the usual one, or a free one. Binds nothing for good."""
+"""Which port each engine and role listens on: the last one, the usual one, or a free one. Listens on none itself."""
 
 import socket
 from collections.abc import Callable, Collection, Mapping
@@ -19,15 +19,41 @@ STEP = 10
 CANDIDATES = 100
 
 
+class Claims:
+    """Ports that no other stack of this machine will choose, from before our engines listen until the stack ends.
+
+    A claim on a TCP port is the UDP port of the same number: one holder, any user, free again when the process ends.
+    """
+
+    def __init__(self) -> None:
+        self._held: list[socket.socket] = []
+
+    def take(self, port: int) -> bool:
+        """False when the port is in use or claimed."""
+        if not is_free(port):
+            return False
+        claim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            claim.bind((HOST, port))
+        except OSError:
+            claim.close()
+            return False
+        self._held.append(claim)
+        return True
+
+    def release(self) -> None:
+        while self._held:
+            self._held.pop().close()
+
+
 def choose(
-    usual: Mapping[str, int], previous: Mapping[str, int], pinned: Collection[str], is_free: Callable[[int], bool]
+    usual: Mapping[str, int], previous: Mapping[str, int], pinned: Collection[str], take: Callable[[int], bool]
 ) -> dict[str, int]:
-    """One port a name. A pinned name keeps its usual port; raises Misconfigured when that one is taken."""
+    """One port a name; each was taken. A pinned name keeps its usual port. Raises Misconfigured when none is left."""
     chosen: dict[str, int] = {}
     for name, port in usual.items():
         wanted = [port] if name in pinned else [previous.get(name, port), port, *_shifted(port)]
-        free = (candidate for candidate in wanted if candidate not in chosen.values() and is_free(candidate))
-        found = next(free, None)
+        found = next((candidate for candidate in wanted if candidate not in chosen.values() and take(candidate)), None)
         if found is None:
             raise Misconfigured(f"port {port} of {name} is taken", hint="Free it, or set another one.")
         chosen[name] = found

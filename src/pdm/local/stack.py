@@ -59,6 +59,7 @@ class LocalStack:
         self._telling = threading.Lock()
         self._stopping = threading.Event()
         self._children: list[Child] = []
+        self._claims = ports.Claims()
         self._guard: Guard | None = None
         self._place: Place | None = None
 
@@ -133,7 +134,7 @@ class LocalStack:
     def _make_place(self) -> Place:
         previous = {name: int(port) for name, port in self.folder.read_json(PORTS).items()}
         usual, pinned = usual_ports(self.settings), pinned_ports(os.environ)
-        chosen = ports.choose(usual, previous, pinned, ports.is_free)
+        chosen = ports.choose(usual, previous, pinned, self._claims.take)
         self.folder.write_json(PORTS, chosen)
         return Place(
             folder=self.folder,
@@ -196,6 +197,7 @@ class LocalStack:
             self._stop_children(self._place.life.mark)
         if self._guard is not None:
             self._guard.dismiss()
+        self._claims.release()
         self.folder.release()
 
     def _stop_children(self, mark: str) -> None:
