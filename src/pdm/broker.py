@@ -5,6 +5,7 @@ never costs its neighbours.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -43,6 +44,8 @@ def make_broker(settings: KafkaSettings, role: RoleName) -> KafkaBroker:
         allow_auto_create_topics=False,
         apply_types=False,
         graceful_timeout=GRACEFUL_STOP_S,
+        logger=logging.getLogger("pdm.broker"),
+        log_level=logging.DEBUG,  # a line a batch; failures are errors whatever this level is
     )
 
 
@@ -57,6 +60,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     assigned: set[TopicPartition] = field(default_factory=set)
     subscriber: BatchSubscriber | None = None
     newest_append_s: float | None = None
+    has_joined: bool = False  # the group has answered, be it with no partition
     _began_at: float | None = None
     _in_hand: int = 0
 
@@ -82,7 +86,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             await self.on_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        self.assigned = set(assigned)
+        self.assigned, self.has_joined = set(assigned), True
         log.info("consumer.assigned", partitions=sorted(tp.partition for tp in assigned))
         if self.on_assigned is not None:
             await self.on_assigned(assigned)
@@ -121,21 +125,7 @@ def subscribe_batches(
     """Attach `subscription` to `topic` in the group `pdm.<role>`. Offsets follow the handler, never lead it."""
 
     async def parse(batch: Batch) -> KafkaAckableMessage:
-        # FastStream's own parser loses a whole batch on one header without a value; this one reads no header.
-        first = batch[0]
-        return KafkaAckableMessage(
-            body=batch,
-            raw_message=batch,
-            headers={},
-            batch_headers=[],
-            message_id=f"{first.partition}:{first.offset}",
-            correlation_id="-",
-            consumer=subscription.consumer,
-        )
-
-    async def decode(message: KafkaAckableMessage) -> Batch:
-        batch: Batch = message.raw_message
-        return batch
+        return _as_message(batch, subscription.consumer)
 
     subscriber = broker.subscriber(
         Topic(topic, declare=False),
@@ -149,11 +139,53 @@ def subscribe_batches(
         rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
         listener=subscription,
         parser=parse,
-        decoder=decode,
+        decoder=_raw,
         title=topic,
     )
     subscription.subscriber = subscriber
     subscriber(subscription.__call__)
+
+
+def subscribe_from_now(broker: KafkaBroker, topic: str, take: Callable[[ConsumerRecord], None]) -> None:
+    """Show `take` every record appended to `topic` from now on. Without a group: each process sees them all."""
+
+    async def parse(batch: Batch) -> KafkaAckableMessage:
+        return _as_message(batch, None)
+
+    subscriber = broker.subscriber(
+        Topic(topic, declare=False),
+        batch=True,
+        ack_policy=AckPolicy.MANUAL,  # nothing is committed without a group
+        auto_offset_reset="latest",
+        batch_timeout_ms=IDLE_POLL_MS,
+        parser=parse,
+        decoder=_raw,
+        title=f"{topic} from now on",
+    )
+
+    async def handle(batch: Batch) -> None:
+        for record in batch:
+            take(record)
+
+    subscriber(handle)
+
+
+def _as_message(batch: Batch, consumer: AIOKafkaConsumer | None) -> KafkaAckableMessage:
+    """FastStream's own parser loses a whole batch on one header without a value; this one reads no header."""
+    return KafkaAckableMessage(
+        body=batch,
+        raw_message=batch,
+        headers={},
+        batch_headers=[],
+        message_id=f"{batch[0].partition}:{batch[0].offset}",
+        correlation_id="-",
+        consumer=consumer,
+    )
+
+
+async def _raw(message: KafkaAckableMessage) -> Batch:
+    batch: Batch = message.raw_message
+    return batch
 
 
 async def read_before(

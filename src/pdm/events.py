@@ -11,6 +11,7 @@ from pdm.errors import BadRecord, RejectReason
 MAX_RECORD_BYTES = 64 * 1024  # a reading of five sensors and 64 channels has under 8 KiB
 MACHINE_ID_PATTERN = r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z"  # \Z, not $: $ lets a newline in
 CHANNEL_NAME_PATTERN = r"\A[A-Za-z0-9_.-]{1,63}\Z"
+VERIFY_PREFIX = "pdm-verify-"  # machines of an accelerated check run: never notified, never in the fleet
 SENSORS = ("air_temp_k", "process_temp_k", "rpm", "torque_nm", "tool_wear_min")
 
 MachineId = Annotated[str, Meta(pattern=MACHINE_ID_PATTERN)]
@@ -60,6 +61,7 @@ class AlertEvent(msgspec.Struct, frozen=True):
     reasons: list[str]  # short texts with numbers and units
     model_version: str | None
     detected_at: AwareDatetime
+    skew_s: float = 0.0  # a wrong machine clock is so far ahead of the broker's; 0: the clock is right
 
 
 class GroundTruth(msgspec.Struct, frozen=True):

@@ -25,6 +25,20 @@ from pdm.errors import BadRecord, Misconfigured, PdmError
 CHECK_TIMEOUT_S = 3.0
 OPEN_PATHS = ("/health/live", "/health/ready")  # probes carry no key and learn no secret
 
+PROBLEM_SCHEMA: Mapping[str, Any] = {
+    "title": "Problem",
+    "description": "RFC 9457 problem document",
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "example": "about:blank"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "hint": {"type": "string", "description": "what to do about it"},
+    },
+}
+
 log = structlog.get_logger()
 
 
@@ -84,6 +98,12 @@ def is_loopback(host: str) -> bool:
 def problem_response(status: int, detail: str, **extra: Any) -> JSONResponse:
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **extra}
     return JSONResponse(body, status, media_type="application/problem+json")
+
+
+def problem_responses(**statuses: str) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's `responses` of a route, such as `problem_responses(_404="No such machine.")`."""
+    content = {"application/problem+json": {"schema": PROBLEM_SCHEMA}}
+    return {int(name[1:]): {"description": text, "content": content} for name, text in statuses.items()}
 
 
 def _add_problem_handlers(app: FastAPI) -> None:

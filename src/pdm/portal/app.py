@@ -1,0 +1,81 @@
+"""Wiring of the portal role."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from pdm.broker import Subscription, make_broker, subscribe_batches, subscribe_from_now
+from pdm.config import ALERT_TOPIC, PROBE_TOPIC, Settings
+from pdm.feature_store import FeatureStore
+from pdm.http import make_http_app
+from pdm.portal.alert_routes import alert_routes
+from pdm.portal.channels import CHANNELS
+from pdm.portal.fleet import Fleet
+from pdm.portal.handler import AlertHandler
+from pdm.portal.health import make_checks, make_relay_probe
+from pdm.portal.machine_routes import machine_routes
+from pdm.portal.notifier import Notifier
+from pdm.portal.status import stale_after_s
+from pdm.runtime import Role, repeat
+from pdm.store.event_log import prune_event_log
+from pdm.store.inbox import prune_inbox
+from pdm.store.notifications import prune_notifications
+from pdm.store.pool import Pool, open_pool, transaction
+
+MAX_RECORDS = 500
+READ_TIMEOUT_MS = 5_000  # a person waits for it
+EVENT_LOG_KEEP = timedelta(hours=24)
+NOTIFICATION_KEEP = timedelta(days=90)
+INBOX_KEEP = timedelta(days=21)  # > the topic's 14 days and the outbox's 7, either of which may be read again
+UPKEEP_S = 600.0
+
+
+def build(settings: Settings) -> Role:
+    writes = open_pool(settings.ai_db.conninfo("portal"), "pdm.portal")
+    ai = open_pool(
+        settings.ai_db.conninfo("portal"), "pdm.portal.reads", max_size=8, statement_timeout_ms=READ_TIMEOUT_MS
+    )
+    main = open_pool(
+        settings.main_db.conninfo("portal"), "pdm.portal.reads", max_size=8, statement_timeout_ms=READ_TIMEOUT_MS
+    )
+    features = FeatureStore(settings.redis, "portal")
+    notifier = Notifier(writes, CHANNELS, settings.portal.locale, _now)
+    handler = AlertHandler(writes, tuple(CHANNELS), notifier.wake)
+    fleet = Fleet(ai, main, features, stale_after_s(settings.inference.max_interval_s), _now)
+
+    broker = make_broker(settings.kafka, "portal")
+    subscription = Subscription("portal", handler.__call__)
+    subscribe_batches(broker, subscription, ALERT_TOPIC, settings.kafka, max_records=MAX_RECORDS)
+    relay = make_relay_probe(settings.connect)
+    subscribe_from_now(broker, PROBE_TOPIC, lambda record: relay.take(record.value))
+
+    checks = make_checks(subscription, relay, features, {"ai database": ai, "main database": main})
+    http = make_http_app("portal", settings.http, checks)
+    http.include_router(machine_routes(fleet, main))
+    http.include_router(alert_routes(ai))
+
+    async def close() -> None:
+        await features.close()
+        for pool in (writes, ai, main):
+            await asyncio.to_thread(pool.close)
+
+    return Role(
+        name="portal",
+        http=http,
+        broker=broker,
+        background={
+            "notifier": lambda: repeat("portal", "notifier", 0, notifier.turn),
+            "upkeep": lambda: repeat("portal", "upkeep", UPKEEP_S, lambda: asyncio.to_thread(_upkeep, writes)),
+        },
+        close=close,
+    )
+
+
+def _upkeep(pool: Pool) -> None:
+    with transaction(pool) as conn:
+        prune_event_log(conn, EVENT_LOG_KEEP)
+        prune_inbox(conn, INBOX_KEEP)
+        prune_notifications(conn, NOTIFICATION_KEEP)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
