@@ -119,7 +119,7 @@ class SimulatorSettings(Block):
 
 class IngestorSettings(Block):
     max_records: int = Field(10_000, ge=1)
-    retention_days: int = Field(30, ge=1)
+    retention_days: int = Field(30, ge=2)  # readings up to two days late are always taken
     partitions_ahead: int = Field(7, ge=1)
 
 

@@ -36,7 +36,7 @@ def upgrade() -> None:
     CREATE TABLE sensor_minute_due (
         machine_id text NOT NULL,
         minute timestamptz NOT NULL,
-        PRIMARY KEY (machine_id, minute)
+        PRIMARY KEY (minute, machine_id)
     );
     COMMENT ON TABLE sensor_minute_due IS 'minutes whose row of sensor_minute must be computed (again)';
 
@@ -64,7 +64,10 @@ def upgrade() -> None:
         PRIMARY KEY (consumer_group, topic, kafka_partition, from_offset)
     );
 
-    GRANT SELECT, INSERT ON sensor_log TO pdm_ingestor;
+    -- The ingestor makes and drops the day partitions, and only an owner may: DETACH CONCURRENTLY runs in no function.
+    GRANT pdm_ingestor TO CURRENT_USER;
+    GRANT CREATE ON SCHEMA public TO pdm_ingestor;
+    ALTER TABLE sensor_log OWNER TO pdm_ingestor;
     GRANT SELECT, INSERT, UPDATE, DELETE ON sensor_minute, sensor_minute_due, dead_letter TO pdm_ingestor;
     GRANT SELECT, INSERT ON log_gap TO pdm_ingestor;
     GRANT SELECT ON sensor_log, sensor_minute, dead_letter, log_gap TO pdm_portal;

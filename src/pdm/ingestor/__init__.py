@@ -1,0 +1,1 @@
+"""The ingestor role: every reading from the log into PostgreSQL once, every bad record set aside with its reason."""

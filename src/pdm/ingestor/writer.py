@@ -1,0 +1,67 @@
+"""One batch, one transaction: readings, dead letters and due minutes are stored together or not at all."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pdm.errors import RejectReason
+from pdm.ingestor.decode import Decoded, conflicts_of, keep_within
+from pdm.ingestor.due_minutes import DueMinutes
+from pdm.store.dead_letters import add_dead_letters
+from pdm.store.minutes import mark_due
+from pdm.store.partitions import Bounds, ensure_partitions
+from pdm.store.pool import Connection, Pool, transaction
+from pdm.store.readings import MissingPartition, store_readings
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Outcomes of one batch, in records. `new_letters`: reasons of the dead letters that a replay does not write."""
+
+    stored: int
+    duplicates: int
+    rejected: int
+    new_letters: Sequence[RejectReason] = ()
+
+
+@dataclass(slots=True)
+class Writer:
+    """Writes batches one at a time. `now` gives aware UTC time."""
+
+    pool: Pool
+    now: Callable[[], datetime]
+    days_ahead: int
+    _bounds: Bounds | None = None
+    _due: DueMinutes = field(default_factory=DueMinutes)
+
+    def write(self, decoded: Decoded) -> Written:
+        """Idempotent. Raises Retryable: then nothing of the batch is stored."""
+        try:
+            with transaction(self.pool) as conn:
+                fitting = self._keep_within_bounds(conn, decoded)
+                stored = store_readings(conn, fitting.readings)
+                letters = [*fitting.rejected, *conflicts_of(fitting, stored.conflicting)]
+                new_letters = add_dead_letters(conn, letters)
+                # Last, so that little time passes between the look at the clock and the commit.
+                marked_at_s = self.now().timestamp()
+                marks = self._due.unmarked(stored.keys, marked_at_s)
+                mark_due(conn, marks)
+        except MissingPartition:
+            self._bounds = None
+            raise
+        self._due.remember(marks, marked_at_s)
+        return Written(
+            stored=len(stored.keys),
+            duplicates=len(fitting.readings) - len(stored.keys) - len(stored.conflicting),
+            rejected=len(letters),
+            new_letters=new_letters,
+        )
+
+    def _keep_within_bounds(self, conn: Connection, decoded: Decoded) -> Decoded:
+        """A reading is too old or too new only by bounds read in this very transaction, missing days made."""
+        if self._bounds is not None:
+            fitting = keep_within(decoded, self._bounds)
+            if fitting is decoded:
+                return fitting
+        self._bounds = ensure_partitions(conn, self.now().date(), ahead=self.days_ahead)
+        return keep_within(decoded, self._bounds)
