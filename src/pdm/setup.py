@@ -15,7 +15,7 @@ from pdm.relay import send_probe
 from pdm.store.schema import upgrade_ai, upgrade_main
 from pdm.topics import ensure_topics
 
-PAUSE_S = 0.25
+PAUSE_S = 0.5
 PROBE_TIMEOUT_S = 10.0  # then the connector's state is looked at again
 
 ONE_SERVER = (

@@ -1,0 +1,142 @@
+"""`pdm setup` on real engines: repeatable, from many places at once, and honest about what it found."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+import psycopg
+import pytest
+
+from pdm.config import AiDatabase, MainDatabase, Settings
+from pdm.setup import Step, run_setup
+from pdm.store.pool import connect
+from pdm.store.schema import migration_state, upgrade_ai, upgrade_main
+from pdm.topics import TopicFound, ensure_topics, find_topics
+
+
+@dataclass(frozen=True)
+class EmptyDatabases:
+    main: MainDatabase
+    ai: AiDatabase
+
+
+@pytest.fixture
+def empty_databases(stack: Settings) -> Iterator[EmptyDatabases]:
+    """One more database on each server."""
+    urls = {}
+    for name, server in (("main", stack.main_db), ("ai", stack.ai_db)):
+        with psycopg.connect(server.conninfo("owner"), autocommit=True) as conn:
+            conn.execute(f"CREATE DATABASE fresh_{name}")
+        urls[name] = server.url.rpartition("/")[0] + f"/fresh_{name}"
+    yield EmptyDatabases(
+        stack.main_db.model_copy(update={"url": urls["main"]}), stack.ai_db.model_copy(update={"url": urls["ai"]})
+    )
+    for name, server in (("main", stack.main_db), ("ai", stack.ai_db)):
+        with psycopg.connect(server.conninfo("owner"), autocommit=True) as conn:
+            conn.execute(f"DROP DATABASE fresh_{name} WITH (FORCE)")
+
+
+def set_up(settings: Settings) -> list[Step]:
+    steps: list[Step] = []
+    asyncio.run(run_setup(settings, steps.append, timeout_s=60))
+    return steps
+
+
+def test_a_second_setup_changes_nothing_and_proves_the_relay(stack: Settings) -> None:
+    steps = set_up(stack)
+
+    done = {step.name: step.detail for step in steps if step.state == "done"}
+    assert list(done)[-2:] == ["connector", "relay"]
+    assert "as it should be" in done["connector"]
+    assert "from the outbox to Kafka" in done["relay"]
+    assert not [step for step in steps if step.state == "warning"]
+
+
+def test_many_setups_at_once_all_succeed(stack: Settings) -> None:
+    async def many() -> None:
+        await asyncio.gather(*(run_setup(stack, lambda _step: None, timeout_s=60) for _ in range(4)))
+
+    asyncio.run(many())
+
+
+def test_many_migrations_of_empty_databases_at_once_make_one_schema(empty_databases: EmptyDatabases) -> None:
+    failures: list[Exception] = []
+
+    def migrate() -> None:
+        try:
+            upgrade_main(empty_databases.main)
+            upgrade_ai(empty_databases.ai)
+        except Exception as error:  # noqa: BLE001  # told below, by the test's own thread
+            failures.append(error)
+
+    threads = [threading.Thread(target=migrate) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert failures == []
+    with connect(empty_databases.main.conninfo("owner"), "test") as conn:
+        found, wanted = migration_state(conn, "main")
+        assert found == wanted
+    with connect(empty_databases.ai.conninfo("owner"), "test") as conn:
+        for environment in ("ai", "portal"):
+            found, wanted = migration_state(conn, environment)
+            assert found == wanted
+
+
+def test_both_databases_on_one_server_is_warned_about(stack: Settings) -> None:
+    beside = stack.model_copy(update={"main_db": MainDatabase(**{**dict(stack.ai_db), "url": stack.ai_db.url})})
+
+    # The same database twice is the extreme of one server; its tables do not meet.
+    warnings = [step.detail for step in set_up(beside) if step.state == "warning"]
+
+    assert any("on one server" in warning for warning in warnings)
+
+
+def test_a_topic_with_other_settings_is_aligned_and_other_partitions_are_reported(stack: Settings) -> None:
+    more = stack.kafka.model_copy(update={"alert_partitions": stack.kafka.alert_partitions + 1})
+
+    async def topics() -> dict[str, TopicFound]:
+        await ensure_topics(more)
+        return {topic.spec.name: topic for topic in await find_topics(more)}
+
+    found = asyncio.run(topics())
+
+    assert found["anomaly-alerts"].partitions == stack.kafka.alert_partitions
+    assert "partitions" in found["anomaly-alerts"].complaints[0]
+    assert found["sensor-raw-data"].complaints == []
+    assert all(topic.wrong_configs == {} for topic in found.values())
+
+
+@asynccontextmanager
+async def paused_connector(settings: Settings) -> AsyncIterator[None]:
+    async with httpx.AsyncClient(base_url=f"{settings.connect.url}/connectors/{settings.connect.connector}") as http:
+        await switch(http, "/pause", "PAUSED")
+        try:
+            yield
+        finally:
+            await switch(http, "/resume", "RUNNING")
+
+
+async def switch(http: httpx.AsyncClient, path: str, state: str) -> None:
+    await http.put(path)
+    async with asyncio.timeout(20):
+        while (await http.get("/status")).json()["tasks"][0]["state"] != state:  # noqa: ASYNC110  # Connect tells nobody
+            await asyncio.sleep(0.1)
+
+
+def test_a_paused_connector_is_left_paused_and_reported(stack: Settings) -> None:
+    steps: list[Step] = []
+
+    async def set_up_while_paused() -> None:
+        async with paused_connector(stack):
+            await run_setup(stack, steps.append, timeout_s=60)
+
+    asyncio.run(set_up_while_paused())
+
+    assert steps[-1].state == "warning"
+    assert "is PAUSED and was left so" in steps[-1].detail
