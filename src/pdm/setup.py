@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Literal
 from urllib.parse import urlsplit
@@ -12,6 +13,8 @@ from pdm.config import Settings
 from pdm.connect import ConnectClient, ConnectorState, connector_config
 from pdm.errors import Retryable
 from pdm.relay import send_probe
+from pdm.store.partitions import Bounds, ensure_partitions
+from pdm.store.pool import connect
 from pdm.store.schema import upgrade_ai, upgrade_main
 from pdm.topics import ensure_topics
 
@@ -90,7 +93,14 @@ async def _set_up_databases(settings: Settings, step: Callable[..., Awaitable[No
 
 async def _set_up_main(settings: Settings) -> _Outcome:
     await asyncio.to_thread(upgrade_main, settings.main_db)
-    return _Outcome(f"tables and roles at {_address(settings.main_db.url)}")
+    bounds = await asyncio.to_thread(_make_partitions, settings)
+    return _Outcome(f"tables, roles and days up to {bounds.end:%Y-%m-%d} at {_address(settings.main_db.url)}")
+
+
+def _make_partitions(settings: Settings) -> Bounds:
+    """The ingestor makes them ahead from then on; made here too, so that its first batch finds them."""
+    with connect(settings.main_db.conninfo("ingestor"), "pdm.setup") as conn:
+        return ensure_partitions(conn, datetime.now(UTC).date(), ahead=settings.ingestor.partitions_ahead)
 
 
 async def _set_up_ai(settings: Settings) -> _Outcome:
