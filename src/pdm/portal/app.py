@@ -9,9 +9,12 @@ from pdm.feature_store import FeatureStore
 from pdm.http import make_http_app
 from pdm.portal.alert_routes import alert_routes
 from pdm.portal.channels import CHANNELS
+from pdm.portal.event_routes import event_routes
+from pdm.portal.feed import Feed
 from pdm.portal.fleet import Fleet
 from pdm.portal.handler import AlertHandler
 from pdm.portal.health import make_checks, make_relay_probe
+from pdm.portal.live import LiveValues
 from pdm.portal.machine_routes import machine_routes
 from pdm.portal.notifier import Notifier
 from pdm.portal.status import stale_after_s
@@ -39,8 +42,15 @@ def build(settings: Settings) -> Role:
     )
     features = FeatureStore(settings.redis, "portal")
     notifier = Notifier(writes, CHANNELS, settings.portal.locale, _now)
-    handler = AlertHandler(writes, tuple(CHANNELS), notifier.wake)
     fleet = Fleet(ai, main, features, stale_after_s(settings.inference.max_interval_s), _now)
+    feed = Feed(ai)
+    live = LiveValues(fleet, feed, _now)
+
+    def on_committed() -> None:
+        for task in (notifier, feed, live):
+            task.wake()
+
+    handler = AlertHandler(writes, tuple(CHANNELS), on_committed)
 
     broker = make_broker(settings.kafka, "portal")
     subscription = Subscription("portal", handler.__call__)
@@ -52,6 +62,7 @@ def build(settings: Settings) -> Role:
     http = make_http_app("portal", settings.http, checks)
     http.include_router(machine_routes(fleet, main))
     http.include_router(alert_routes(ai))
+    http.include_router(event_routes(feed, settings.kafka))
 
     async def close() -> None:
         await features.close()
@@ -64,6 +75,8 @@ def build(settings: Settings) -> Role:
         broker=broker,
         background={
             "notifier": lambda: repeat("portal", "notifier", 0, notifier.turn),
+            "feed": feed.run,
+            "live values": lambda: repeat("portal", "live values", 0, live.turn),
             "upkeep": lambda: repeat("portal", "upkeep", UPKEEP_S, lambda: asyncio.to_thread(_upkeep, writes)),
         },
         close=close,

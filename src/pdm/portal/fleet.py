@@ -13,6 +13,8 @@ from pdm.store.fleet import KnownMachine, find_machines, known_machines
 from pdm.store.history import StoredReading, newest_readings
 from pdm.store.pool import Pool, transaction
 
+PAGE = 1_000  # machines read at once: one command to Redis holds up everybody else's
+
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
@@ -28,6 +30,15 @@ class Fleet:
         """In id order, ids beyond `after`."""
         known = await run_in_threadpool(self._known, after, limit)
         return await self._statuses({machine.machine_id: machine for machine in known})
+
+    async def everything(self) -> list[MachineStatus]:
+        """All machines, in id order."""
+        machines: list[MachineStatus] = []
+        while page := await self.page(machines[-1].machine_id if machines else "", PAGE):
+            machines += page
+            if len(page) < PAGE:
+                break
+        return machines
 
     async def one(self, machine_id: str) -> MachineStatus | None:
         """None: nobody ever heard of it."""
