@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from pdm import metrics
-from pdm.events import AlertEvent, FailureType, Severity
+from pdm.events import VERIFY_PREFIX, AlertEvent, FailureType, Severity
 from pdm.inference.episode import Change, Episode, Position
 from pdm.inference.machine import Arrival, Cadence, Machine, step
 from pdm.inference.partition import Partition
@@ -19,7 +19,6 @@ from pdm.store.episodes import EpisodeChange, StoredMachine
 from pdm.store.pool import Connection, Pool, transaction
 
 TOUCH_EVERY = timedelta(seconds=10)
-VERIFY_PREFIX = "pdm-verify-"
 
 log = structlog.get_logger()
 
@@ -157,6 +156,7 @@ def _to_store(change: Change, machine: Machine, detected_at: datetime) -> Episod
             reasons=list(change.reasons),
             model_version=change.model_version,
             detected_at=detected_at,
+            skew_s=round(machine.clock.skew_s, 3) if machine.clock.is_skewed else 0.0,
         ),
         event_id=change.event_id,
         offset=change.position.offset,

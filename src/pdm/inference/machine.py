@@ -126,9 +126,9 @@ def judge(machine: Machine, arrival: Arrival) -> Verdict:
     open_limits = {name: counter for name, counter in machine.limits.items() if counter.opens}
     mean_opens = mean_nm is not None and mean_nm >= physics.MEAN_TORQUE_LIMIT_NM
     mean_holds = mean_nm is not None and mean_nm >= physics.MEAN_TORQUE_RELEASE_NM
-    overload = any(counter.is_overload for counter in open_limits.values())
+    overload_nm = max((counter.overload_nm or 0.0 for counter in open_limits.values()), default=0.0)
     modes: list[FailureType] = [MODE_OF_LIMIT[name] for name in open_limits]
-    if mean_opens or overload:
+    if mean_opens or overload_nm:
         modes.append("Overstrain")
     modes += machine.model.opening(arrival.score)
     violated = any(counter.recent and counter.recent[-1].is_violated for counter in machine.limits.values())
@@ -138,20 +138,22 @@ def judge(machine: Machine, arrival: Arrival) -> Verdict:
         rules_hold=mean_holds or any(not counter.is_released for counter in machine.limits.values()),
         model_holds=machine.model.holds,
         score=1.0 if violated or mean_opens else arrival.score.failure if arrival.score else 0.0,
-        reasons=_reasons(open_limits, mean_nm, arrival.score, overload=overload),
+        reasons=_reasons(open_limits, mean_nm, overload_nm, arrival.score),
         model_version=arrival.score.model_version if arrival.score else None,
     )
 
 
 def _reasons(
-    open_limits: dict[LimitName, LimitCounter], mean_nm: float | None, score: Score | None, *, overload: bool
+    open_limits: dict[LimitName, LimitCounter], mean_nm: float | None, overload_nm: float, score: Score | None
 ) -> tuple[str, ...]:
     reasons = [
         f"{counter.violations[-1].text} ({len(counter.violations)} of the last {len(counter.recent)} readings)"
         for counter in open_limits.values()
     ]
-    if overload:
-        reasons.append(f"the violating readings average {physics.MEAN_TORQUE_LIMIT_NM:g} Nm or more: overstrain")
+    if overload_nm:
+        reasons.append(
+            f"torque of the violating readings {overload_nm:.1f} Nm, limit {physics.MEAN_TORQUE_LIMIT_NM:g} Nm"
+        )
     if mean_nm is not None and mean_nm >= physics.MEAN_TORQUE_RELEASE_NM:
         reasons.append(f"one-minute mean torque {mean_nm:.1f} Nm, limit {physics.MEAN_TORQUE_LIMIT_NM:g} Nm")
     if score is not None and score.failure >= 0.5:

@@ -6,6 +6,7 @@ its quantity. A reading counts neither for nor against a limit whose sensor it l
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import fsum
 from typing import Literal
 
 from pdm import physics
@@ -109,10 +110,11 @@ class LimitCounter:
         return not self.recent or self.inside_streak >= RELEASE_STREAK
 
     @property
-    def is_overload(self) -> bool:
-        """Whether the violating readings average the plant's torque limit or more: then it is Overstrain.
+    def overload_nm(self) -> float | None:
+        """Mean torque of the violating readings where it is the plant's limit or more: then it is Overstrain.
 
         At 70-90 Nm the speed law gives 9.4-11.5 kW, so the power limit breaks at once and strain only later.
         """
         torques = [hit.torque_nm for hit in self.violations if hit.torque_nm is not None]
-        return bool(torques) and sum(torques) / len(torques) >= physics.MEAN_TORQUE_LIMIT_NM
+        mean_nm = fsum(torques) / len(torques) if torques else 0.0
+        return mean_nm if mean_nm >= physics.MEAN_TORQUE_LIMIT_NM else None

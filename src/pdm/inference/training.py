@@ -57,17 +57,17 @@ def prepare(frame: pd.DataFrame, seed: int) -> TrainingSet:
     return TrainingSet(sensors, limits, rule_labels(sensors, limits), held, digest)
 
 
-def fit(data: TrainingSet, seed: int, on_progress: Progress) -> FailureNet:
+def fit(data: TrainingSet, seed: int, on_progress: Progress, steps: int = STEPS) -> FailureNet:
     """AdamW on binary cross-entropy, no class weights, fresh sensor noise each step. Deterministic for a seed."""
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     net = FailureNet()
     optimiser = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=1e-2, total_steps=STEPS)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=1e-2, total_steps=steps)
     loss_of = nn.BCEWithLogitsLoss()
     rows = np.flatnonzero(~data.is_validation)
-    for done in range(STEPS):
+    for done in range(steps):
         chosen = rng.choice(rows, min(BATCH, len(rows)), replace=False)
         noisy = data.sensors[chosen] + rng.normal(size=(len(chosen), len(SENSORS))) * SENSOR_SIGMA
         inputs = torch.from_numpy(features(noisy, data.strain_limits[chosen]).astype(np.float32))
@@ -77,7 +77,7 @@ def fit(data: TrainingSet, seed: int, on_progress: Progress) -> FailureNet:
         optimiser.step()
         schedule.step()
         if done % 50 == 0:
-            on_progress(done / STEPS)
+            on_progress(done / steps)
     return net.eval()
 
 
