@@ -26,6 +26,8 @@ OVERLOAD = (299.0, 309.0, 1250.0, 80.0, 10.0)
 CALM = (299.0, 309.0, 1500.0, 40.0, 10.0)
 _names = itertools.count()
 
+Sensors = tuple[float, float, float, float, float]
+
 
 @pytest.fixture
 def machine_id() -> str:
@@ -40,7 +42,7 @@ def pool(stack: Settings) -> Iterator[Pool]:
     pool.close()
 
 
-def arrivals(machine_id: str, *parts: tuple[tuple[float, ...], int]) -> list[Arrival]:
+def arrivals(machine_id: str, *parts: tuple[Sensors, int]) -> list[Arrival]:
     """One reading a second, ending now; positions count from 0."""
     values = [value for value, count in parts for _ in range(count)]
     start = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=len(values))

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
-from pdm.events import SENSORS, Reading
+from pdm.events import Reading
 from pdm.inference.episode import Change, Position
 from pdm.inference.machine import Arrival, Cadence, Machine, step
 from pdm.inference.scores import Score
@@ -20,7 +21,7 @@ STRAINED = {**CALM, "rpm": 1400.0, "torque_nm": 56.0, "tool_wear_min": 200.0}  #
 
 
 def make_reading(values: Mapping[str, float | None] = CALM, at: datetime = START) -> Reading:
-    return Reading("machine-001", at, *(values[name] for name in SENSORS))
+    return msgspec.convert({"machine_id": "machine-001", "timestamp": at, **values}, Reading)
 
 
 @dataclass
