@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pdm.config import Settings
 from pdm.connect import ConnectClient, ConnectorState, connector_config
-from pdm.errors import Retryable
+from pdm.errors import Misconfigured, Retryable
 from pdm.relay import send_probe
 from pdm.store.partitions import Bounds, ensure_partitions
 from pdm.store.pool import connect
@@ -54,16 +54,18 @@ async def run_setup(settings: Settings, report: Report, timeout_s: float = 120.0
     Returns once a row put into the outbox has come back from Kafka, or the connector turned out to be paused.
     Raises Retryable with what is still missing when `timeout_s` is over, Misconfigured when waiting cannot help.
     """
+    if _address(settings.main_db.url) == _address(settings.ai_db.url):
+        raise Misconfigured("main and ai must be two databases", hint="Mend PDM_MAIN_DB__URL or PDM_AI_DB__URL.")
     deadline = time.monotonic() + timeout_s
     step = partial(_step, report=report, deadline=deadline)
-    async with ConnectClient(settings) as connect:
+    async with ConnectClient(settings) as client:
         await asyncio.gather(
             _set_up_databases(settings, step),
             step("topics", partial(_set_up_topics, settings)),
-            step("connect", partial(_reach_connect, connect)),
+            step("connect", partial(_reach_connect, client)),
         )
-        await step("connector", partial(_set_up_connector, settings, connect))
-        await step("relay", partial(_prove_relay, settings, connect, deadline))
+        await step("connector", partial(_set_up_connector, settings, client))
+        await step("relay", partial(_prove_relay, settings, client, deadline))
 
 
 async def _step(name: str, act: Callable[[], Awaitable[_Outcome]], report: Report, deadline: float) -> None:
@@ -118,21 +120,21 @@ async def _set_up_topics(settings: Settings) -> _Outcome:
     return _Outcome(", ".join(topic.spec.name for topic in topics), warnings)
 
 
-async def _reach_connect(connect: ConnectClient) -> _Outcome:
-    return _Outcome(f"Kafka Connect {await connect.version()}")
+async def _reach_connect(client: ConnectClient) -> _Outcome:
+    return _Outcome(f"Kafka Connect {await client.version()}")
 
 
-async def _set_up_connector(settings: Settings, connect: ConnectClient) -> _Outcome:
-    is_changed = await connect.apply(connector_config(settings))
+async def _set_up_connector(settings: Settings, client: ConnectClient) -> _Outcome:
+    is_changed = await client.apply(connector_config(settings))
     return _Outcome(f"{settings.connect.connector} {'configured' if is_changed else 'as it should be'}")
 
 
-async def _prove_relay(settings: Settings, connect: ConnectClient, deadline: float) -> _Outcome:
-    state = await connect.state()
+async def _prove_relay(settings: Settings, client: ConnectClient, deadline: float) -> _Outcome:
+    state = await client.state()
     if state is not None and state.is_paused:
         return _Outcome("", (_paused(settings, state),))
     if state is not None and state.has_failed:
-        await connect.restart_failed()
+        await client.restart_failed()
         raise Retryable(str(state), hint="The log of Kafka Connect tells more.")
     left_s = max(1.0, deadline - time.monotonic())
     seconds = await send_probe(settings, min(PROBE_TIMEOUT_S, left_s))

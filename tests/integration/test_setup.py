@@ -3,40 +3,41 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, contextmanager
 
 import httpx
 import psycopg
 import pytest
 
-from pdm.config import AiDatabase, MainDatabase, Settings
+from pdm.config import AiDatabase, DatabaseSettings, MainDatabase, Settings
+from pdm.errors import Misconfigured
 from pdm.setup import Step, run_setup
 from pdm.store.pool import connect
-from pdm.store.schema import migration_state, upgrade_ai, upgrade_main
+from pdm.store.schema import Environment, migration_state, upgrade_ai, upgrade_main
 from pdm.topics import TopicFound, ensure_topics, find_topics
 
 
-@dataclass(frozen=True)
-class EmptyDatabases:
-    main: MainDatabase
-    ai: AiDatabase
+@pytest.fixture
+def fresh_main(stack: Settings) -> Iterator[MainDatabase]:
+    with fresh_database(stack.main_db) as url:
+        yield stack.main_db.model_copy(update={"url": url})
 
 
 @pytest.fixture
-def empty_databases(stack: Settings) -> Iterator[EmptyDatabases]:
-    """One more database on each server."""
-    urls = {}
-    for name, server in (("main", stack.main_db), ("ai", stack.ai_db)):
-        with psycopg.connect(server.conninfo("owner"), autocommit=True) as conn:
-            conn.execute(f"CREATE DATABASE fresh_{name}")
-        urls[name] = server.url.rpartition("/")[0] + f"/fresh_{name}"
-    yield EmptyDatabases(
-        stack.main_db.model_copy(update={"url": urls["main"]}), stack.ai_db.model_copy(update={"url": urls["ai"]})
-    )
-    for name, server in (("main", stack.main_db), ("ai", stack.ai_db)):
-        with psycopg.connect(server.conninfo("owner"), autocommit=True) as conn:
-            conn.execute(f"DROP DATABASE fresh_{name} WITH (FORCE)")
+def fresh_ai(stack: Settings) -> Iterator[AiDatabase]:
+    with fresh_database(stack.ai_db) as url:
+        yield stack.ai_db.model_copy(update={"url": url})
+
+
+@contextmanager
+def fresh_database(server: DatabaseSettings) -> Iterator[str]:
+    """One more database on that server, empty, for as long as the block lasts."""
+    with psycopg.connect(server.conninfo("owner"), autocommit=True) as conn:
+        conn.execute("CREATE DATABASE fresh")
+        try:
+            yield server.url.rpartition("/")[0] + "/fresh"
+        finally:
+            conn.execute("DROP DATABASE fresh WITH (FORCE)")
 
 
 def set_up(settings: Settings) -> list[Step]:
@@ -62,13 +63,15 @@ def test_many_setups_at_once_all_succeed(stack: Settings) -> None:
     asyncio.run(many())
 
 
-def test_many_migrations_of_empty_databases_at_once_make_one_schema(empty_databases: EmptyDatabases) -> None:
+def test_many_migrations_of_empty_databases_at_once_make_one_schema(
+    fresh_main: MainDatabase, fresh_ai: AiDatabase
+) -> None:
     failures: list[Exception] = []
 
     def migrate() -> None:
         try:
-            upgrade_main(empty_databases.main)
-            upgrade_ai(empty_databases.ai)
+            upgrade_main(fresh_main)
+            upgrade_ai(fresh_ai)
         except Exception as error:  # noqa: BLE001  # told below, by the test's own thread
             failures.append(error)
 
@@ -79,22 +82,32 @@ def test_many_migrations_of_empty_databases_at_once_make_one_schema(empty_databa
         thread.join()
 
     assert failures == []
-    with connect(empty_databases.main.conninfo("owner"), "test") as conn:
-        found, wanted = migration_state(conn, "main")
-        assert found == wanted
-    with connect(empty_databases.ai.conninfo("owner"), "test") as conn:
-        for environment in ("ai", "portal"):
-            found, wanted = migration_state(conn, environment)
-            assert found == wanted
+    assert has_wanted_version(fresh_main, "main")
+    assert has_wanted_version(fresh_ai, "ai")
+    assert has_wanted_version(fresh_ai, "portal")
 
 
-def test_both_databases_on_one_server_is_warned_about(stack: Settings) -> None:
-    beside = stack.model_copy(update={"main_db": MainDatabase(**{**dict(stack.ai_db), "url": stack.ai_db.url})})
+def has_wanted_version(database: DatabaseSettings, environment: Environment) -> bool:
+    with connect(database.conninfo("owner"), "test") as conn:
+        found, wanted = migration_state(conn, environment)
+    return found == wanted
 
-    # The same database twice is the extreme of one server; its tables do not meet.
-    warnings = [step.detail for step in set_up(beside) if step.state == "warning"]
 
-    assert any("on one server" in warning for warning in warnings)
+def test_both_databases_on_one_server_work_with_a_warning(stack: Settings) -> None:
+    with fresh_database(stack.ai_db) as url:
+        beside = stack.model_copy(update={"main_db": MainDatabase(**{**dict(stack.ai_db), "url": url})})
+
+        warnings = [step.detail for step in set_up(beside) if step.state == "warning"]
+
+    assert len(warnings) == 1
+    assert "on one server" in warnings[0]
+
+
+def test_one_database_for_both_is_refused(stack: Settings) -> None:
+    same = stack.model_copy(update={"main_db": stack.main_db.model_copy(update={"url": stack.ai_db.url})})
+
+    with pytest.raises(Misconfigured, match="two databases"):
+        set_up(same)
 
 
 def test_a_topic_with_other_settings_is_aligned_and_other_partitions_are_reported(stack: Settings) -> None:
