@@ -1,6 +1,7 @@
 """The settings by which other processes find a running stack. Pure: from ports and passwords to settings."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,6 +11,8 @@ from pdm.config import ROLES, DatabaseSettings, Settings
 from pdm.errors import Misconfigured
 from pdm.local.passwords import DATABASE_ROLES
 from pdm.local.ports import HOST, USUAL
+
+NO_PROXY = ("NO_PROXY", "no_proxy")
 
 
 def running_document(settings: Settings, ports: Mapping[str, int], passwords: Mapping[str, str]) -> dict[str, Any]:
@@ -33,6 +36,12 @@ def located(settings: Settings, document: Mapping[str, Mapping[str, Any]]) -> Se
         for block, values in document.items()
     }
     return settings.model_copy(update=blocks)
+
+
+def child_environment(environment: Mapping[str, str], data_dir: Path) -> dict[str, str]:
+    """Leads a child to this stack, and no proxy between it and the engines of its own machine."""
+    direct = {name: ",".join(filter(None, [environment.get(name), HOST, "localhost"])) for name in NO_PROXY}
+    return {**environment, **direct, "PDM_DATA_DIR": str(data_dir)}
 
 
 def usual_ports(settings: Settings) -> dict[str, int]:

@@ -36,10 +36,6 @@ class Child:
         self._log = LogFile(program.log)
         self._thread = threading.Thread(target=self._supervise, name=program.name, daemon=True)
 
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid if self._process else None
-
     def start(self) -> None:
         self._thread.start()
 
@@ -70,13 +66,12 @@ class Child:
             self._process = self._spawn()
         except OSError as error:
             return f"could not be run: {error}"
-        if not self._wait_until_ready(self._process, started):
-            return self._how_it_ended(self._process)
-        self._tell("ready", started, f"process {self._process.pid}")
-        self.ready.set()
-        self._process.wait()
-        self.ready.clear()
-        return self._how_it_ended(self._process)
+        if self._wait_until_ready(self._process, started):
+            self._tell("ready" if self.program.is_engine else "running", started, f"process {self._process.pid}")
+            self.ready.set()
+            self._process.wait()
+            self.ready.clear()
+        return how_it_ended(self._process.returncode)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         program, account = self.program, self.program.account
@@ -96,8 +91,9 @@ class Child:
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes], started: float) -> bool:
         """False when it ended, or was killed for not answering in time."""
+        is_ready = self.program.is_ready
         while process.poll() is None:
-            if self.program.is_ready():
+            if is_ready is None or is_ready():
                 return True
             if time.monotonic() - started > self._start_timeout_s:
                 process.kill()
@@ -105,10 +101,6 @@ class Child:
             if self._stopping.wait(POLL_S):
                 process.wait()
         return False
-
-    def _how_it_ended(self, process: subprocess.Popen[bytes]) -> str:
-        code = process.returncode
-        return f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
     def _verdict(self, problem: str, crashes: int) -> PdmError | None:
         """Why no further start makes sense; none: try again."""
@@ -124,6 +116,11 @@ class Child:
 
     def _tell(self, state: State, since: float, detail: str = "") -> None:
         self._report(Progress(self.program.name, state, time.monotonic() - since, detail))
+
+
+def how_it_ended(exit_code: int) -> str:
+    """Popen's exit code: negative for a signal."""
+    return f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with exit code {exit_code}"
 
 
 def pause_after(crashes: int) -> float:

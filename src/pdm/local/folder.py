@@ -31,6 +31,7 @@ OURS = (
     "valkey",
 )
 PRIVATE = 0o600
+PASSABLE = 0o711  # root's PostgreSQL runs as another user, who must pass through; nobody needs to list
 
 
 class AlreadyRunning(PdmError):
@@ -108,8 +109,7 @@ class DataFolder:
         write_private(self.path / name, json.dumps(value, indent=2) + "\n")
 
     def _make(self) -> None:
-        # Root's engine runs as another user, who must be able to pass through; nobody needs to list the folder.
-        self.path.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (self.path / STAMP).exists():
             foreign = sorted(entry.name for entry in self._entries() if not _is_ours(entry.name))
             if foreign:
@@ -117,6 +117,8 @@ class DataFolder:
                     f"{self.path} holds files that are not of pdm ({', '.join(foreign[:3])})",
                     hint="Set PDM_DATA_DIR to a folder of its own.",
                 )
+            if os.geteuid() == 0:
+                self.path.chmod(PASSABLE)
             self.write_json(STAMP, {"id": secrets.token_hex(8)})
         self.logs.mkdir(mode=0o700, exist_ok=True)
 

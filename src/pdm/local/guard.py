@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 
 from pdm.local.life import Life
+from pdm.local.logfile import LogFile
 from pdm.local.sweep import stop_all
 
 FAREWELL = b"done"
@@ -20,11 +21,17 @@ FAREWELL_S = 5.0
 class Guard:
     """The stack's side of the pipe."""
 
-    def __init__(self, life: Life, environment: Mapping[str, str]) -> None:
+    def __init__(self, life: Life, environment: Mapping[str, str], log: LogFile) -> None:
         command = [sys.executable, "-P", "-m", "pdm.local.guard", life.mark, life.mark_of("guard")]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment, start_new_session=True
-        )
+        with log.open_new_life() as output:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
 
     def dismiss(self) -> None:
         """Everything is stopped: let the guard go too."""
@@ -41,9 +48,14 @@ def watch(mark: str) -> None:
         signal.signal(number, signal.SIG_IGN)  # it ends by the pipe alone
     if sys.stdin.buffer.read() == FAREWELL:
         return
-    stop_all(mark)
+    stop_all(mark, tell)
     time.sleep(LATE_STARTER_S)
-    stop_all(mark)
+    stop_all(mark, tell)
+
+
+def tell(name: str, seconds: float) -> None:
+    sys.stdout.write(f"{name} stopped in {seconds:.1f} s\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

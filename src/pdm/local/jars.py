@@ -5,8 +5,9 @@ Resolves no dependency at run time: `jars.lock` names every jar.
 
 import hashlib
 import tempfile
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -19,6 +20,7 @@ from pdm.errors import PdmError, Retryable
 
 ATTEMPTS = 3
 DOWNLOADS = 8
+POLL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def version_of(artifact: str) -> str:
     return next(jar.version for jar in pinned() if jar.artifact == artifact)
 
 
-def class_path(mirror: str = "", on_missing: Callable[[int], None] = lambda _: None) -> list[Path]:
+def class_path(mirror: str, stopping: threading.Event, on_missing: Callable[[int], None]) -> list[Path]:
     """Every jar, its hash checked; `on_missing` hears how many must be fetched first. Raises PdmError."""
     repository, jars = default_maven_repo(), pinned()
     with ThreadPoolExecutor(DOWNLOADS) as pool:
@@ -56,11 +58,13 @@ def class_path(mirror: str = "", on_missing: Callable[[int], None] = lambda _: N
         missing = [jar for jar, is_intact in zip(jars, intact, strict=True) if not is_intact]
         if missing:
             on_missing(len(missing))
-            _fetch_all(missing, repository, mirror, pool)
+            _fetch_all(missing, repository, mirror, pool, stopping)
     return [jar.path_in(repository) for jar in jars]
 
 
-def _fetch_all(missing: list[Jar], repository: Path, mirror: str, pool: ThreadPoolExecutor) -> None:
+def _fetch_all(
+    missing: list[Jar], repository: Path, mirror: str, pool: ThreadPoolExecutor, stopping: threading.Event
+) -> None:
     repository.mkdir(parents=True, exist_ok=True)
     # A download is moved to its place only when whole and right: no other process ever sees half a jar.
     with tempfile.TemporaryDirectory(prefix=".pdm-", dir=repository) as staging:
@@ -69,10 +73,13 @@ def _fetch_all(missing: list[Jar], repository: Path, mirror: str, pool: ThreadPo
         fetches = [pool.submit(_fetch, jar, context, repository) for jar in missing]
         try:
             for fetch in fetches:
+                while not stopping.is_set() and wait([fetch], POLL_S).not_done:
+                    pass
+                if stopping.is_set():
+                    raise Retryable("stopped while fetching jars")
                 fetch.result()
-        except PdmError:
+        finally:
             pool.shutdown(cancel_futures=True)
-            raise
 
 
 def _fetch(jar: Jar, context: MavenContext, repository: Path) -> None:

@@ -20,16 +20,22 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """`command` bears the mark of its life. `is_ready` must return within a second or two and never raise."""
+    """`command` bears the mark of its life. `is_ready` must return within a second or two and never raise.
+
+    Without `is_ready` it is a role: it counts as running at once, and is started again as long as that may help.
+    """
 
     name: str
     command: tuple[str, ...]
     log: Path
     environment: Mapping[str, str]
-    is_ready: Callable[[], bool]
-    is_engine: bool = True
+    is_ready: Callable[[], bool] | None = None
     folder: Path | None = None
     account: Account | None = None
+
+    @property
+    def is_engine(self) -> bool:
+        return self.is_ready is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-State = Literal["preparing", "starting", "ready", "crashed", "gave_up", "stopping", "stopped"]
+State = Literal["preparing", "starting", "running", "ready", "crashed", "gave_up", "stopping", "stopped"]
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`name` is an engine or a role, `seconds` is since the state before, `detail` is a text for a person."""
+    """`name` is an engine, a role, `setup` or `jars`; `seconds` is what the step took; `detail` is for a person.
+
+    An engine becomes `ready` when it answers, a role `running` when its process is there: its own health says more.
+    """
 
     name: str
     state: State

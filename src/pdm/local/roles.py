@@ -7,14 +7,11 @@ from pdm.local.program import Place, Program
 
 
 def role_program(place: Place, role: RoleName) -> Program:
-    """Counted as started at once: a role serves its health itself, and setup is not a gate for it."""
     return Program(
         name=role,
         command=(*_python(place, role), "run", role),
         log=place.log(role),
         environment=place.environment,
-        is_ready=lambda: True,
-        is_engine=False,
     )
 
 

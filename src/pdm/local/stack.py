@@ -14,7 +14,14 @@ from typing import Self
 from pdm.config import ROLES, RoleName, Settings, running_file
 from pdm.errors import PdmError
 from pdm.local import jars, passwords, ports, postgres
-from pdm.local.addresses import located, pinned_ports, refuse_foreign_addresses, running_document, usual_ports
+from pdm.local.addresses import (
+    child_environment,
+    located,
+    pinned_ports,
+    refuse_foreign_addresses,
+    running_document,
+    usual_ports,
+)
 from pdm.local.child import Child
 from pdm.local.engines import check_versions, preparations
 from pdm.local.folder import DataFolder
@@ -52,7 +59,7 @@ class LocalStack:
     ) -> None:
         self.folder = DataFolder(settings.data_dir)
         self.settings = settings.model_copy(update={"data_dir": self.folder.path})
-        self.environment = {**os.environ, "PDM_DATA_DIR": str(self.folder.path)}
+        self.environment = child_environment(os.environ, self.folder.path)
         self._stop_wanted = stop or threading.Event()
         self._is_reset = reset
         self._on_progress = on_progress
@@ -115,7 +122,7 @@ class LocalStack:
         place = self._place = self._make_place()
         document = running_document(self.settings, place.ports, place.passwords)
         refuse_foreign_addresses(os.environ, document)
-        self._guard = Guard(place.life, self.environment)
+        self._guard = Guard(place.life, self.environment, LogFile(place.log("guard")))
         postgres.copy_engine(place)
         with ThreadPoolExecutor() as pool:
             class_path = pool.submit(self._class_path)
@@ -146,14 +153,19 @@ class LocalStack:
 
     def _end_earlier_life(self) -> None:
         """Left over when both the stack and its guard were killed."""
-        stop_all(folder_mark(self.folder.id), lambda name, age_s: self._tell(name, "stopped", age_s, "left over"))
+        mark = folder_mark(self.folder.id)
+        if left := stop_all(mark, lambda name, age_s: self._tell(name, "stopped", age_s, "left over")):
+            raise PdmError(
+                f"processes of an earlier life on {self.folder.path} cannot be stopped: {', '.join(left)}",
+                hint="Stop them as the user who started them.",
+            )
 
     def _class_path(self) -> list[Path]:
         def on_missing(count: int) -> None:
             self._tell("jars", "preparing", 0.0, f"fetching {count} jars of Kafka and Debezium (60 MB, once)")
 
         started = time.monotonic()
-        paths = jars.class_path(self.settings.local.maven_mirror, on_missing)
+        paths = jars.class_path(self.settings.local.maven_mirror, self._stopping, on_missing)
         self._tell("jars", "ready", time.monotonic() - started)
         return paths
 
@@ -202,7 +214,8 @@ class LocalStack:
 
     def _stop_children(self, mark: str) -> None:
         for child in self._children:
-            self._tell(child.program.name, "stopping")
+            if child.gave_up is None:
+                self._tell(child.program.name, "stopping")
         stop_all(mark, lambda name, age_s: self._tell(name, "stopped", age_s))
         for child in self._children:
             child.join(JOIN_S)

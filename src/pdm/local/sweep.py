@@ -20,6 +20,7 @@ GRACE_S = {"connect": 10.0, "kafka": 15.0, "valkey": 5.0, "postgres-main": 15.0,
 ROLE_GRACE_S = 20.0
 KILL_S = 3.0
 POLL_S = 0.03
+PASSES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,14 @@ def find(mark: str) -> list[Found]:
 
 
 def stop_all(mark: str, on_stop: Callable[[str, float], None] = lambda _name, _seconds: None) -> list[str]:
-    """Stop stage by stage until none is left; the names of those that were there. Bounded by the graces."""
-    names = []
-    while found := find(mark):
-        names += [each.name for each in found]
+    """Stop stage by stage until none is left. Bounded by the graces; the names of those that even SIGKILL left."""
+    for _ in range(PASSES):  # again for one that was started meanwhile
+        found = find(mark)
+        if not found:
+            return []
         for stage in _stages(found):
             _stop_together(stage, on_stop)
-    return names
+    return [f"{each.name} ({each.process.pid})" for each in find(mark)]
 
 
 def _stages(found: Iterable[Found]) -> list[list[Found]]:
@@ -70,14 +72,15 @@ def _stop_together(stage: list[Found], on_stop: Callable[[str, float], None]) ->
                 waiting.remove(each)
                 _end_group(each)
                 on_stop(each.name, age_s)
-            elif age_s > GRACE_S.get(each.name, ROLE_GRACE_S):
-                _insist(each, age_s)
+            elif (late_s := age_s - GRACE_S.get(each.name, ROLE_GRACE_S)) > 2 * KILL_S:
+                waiting.remove(each)
+            elif late_s > 0:
+                _insist(each, late_s)
         time.sleep(POLL_S)
 
 
-def _insist(each: Found, age_s: float) -> None:
+def _insist(each: Found, late_s: float) -> None:
     """PostgreSQL gets its own word for "at once" first: SIGKILL would leave its workers to find out."""
-    late_s = age_s - GRACE_S.get(each.name, ROLE_GRACE_S)
     is_postgres = each.name in STOP_SIGNAL
     _send(each, signal.SIGQUIT if is_postgres and late_s < KILL_S else signal.SIGKILL)
 
