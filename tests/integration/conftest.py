@@ -1,16 +1,22 @@
 """The real engines, once a test session, on a folder of their own; `pdm setup` has run on them."""
 
 import asyncio
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
+from psycopg import sql
+from tests.plant import Plant
 
 from pdm.config import Settings
 from pdm.local.stack import LocalStack
 from pdm.setup import run_setup
+from pdm.store.pool import open_pool
+from pdm.store.schema import upgrade_main
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +40,18 @@ def local_stack(data_dir: Path) -> Iterator[LocalStack]:
 def stack(local_stack: LocalStack) -> Settings:
     """Settings that lead to engines which are up and set up."""
     return local_stack.settings
+
+
+@pytest.fixture
+def plant(stack: Settings) -> Iterator[Plant]:
+    """An empty main database, dropped after the test."""
+    name = f"plant_{secrets.token_hex(4)}"
+    with psycopg.connect(stack.main_db.conninfo("owner"), autocommit=True) as conn:
+        conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    database = stack.main_db.model_copy(update={"url": stack.main_db.url.rpartition("/")[0] + f"/{name}"})
+    upgrade_main(database)
+    pool = open_pool(database.conninfo("ingestor"), "pdm.test", max_size=8)
+    yield Plant(database, pool)
+    pool.close()
+    with psycopg.connect(stack.main_db.conninfo("owner"), autocommit=True) as conn:
+        conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
