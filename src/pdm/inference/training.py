@@ -8,6 +8,7 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 import pdm
@@ -18,13 +19,14 @@ from pdm.inference.features import NAMES, Matrix, features, rule_labels
 from pdm.inference.network import MODES, FailureNet, Manifest
 
 MIN_ROWS = 200
-BLOCK_S = 600  # readings of one machine within ten minutes stay together, in training or in validation
+BLOCK_S = 60  # readings of one machine within a minute resemble each other: they stay on one side of the split
 VALIDATION_SHARE = 0.2
 STEPS = 1_500
 BATCH = 4_096
 SENSOR_SIGMA = np.array([0.1, 0.1, 10.0, 0.5, 0.0])  # K, K, rpm, Nm, min: errors the net must bear
 
 Progress = Callable[[float], None]
+Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,16 @@ class TrainingSet:
     sensors: Matrix
     strain_limits: Matrix
     labels: Matrix
-    is_validation: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    is_validation: NDArray[np.bool_]
     sha256: str
+
+    @property
+    def all_rows(self) -> Rows:
+        return np.arange(len(self.sensors))
+
+    @property
+    def training_rows(self) -> Rows:
+        return np.flatnonzero(~self.is_validation)
 
 
 def prepare(frame: pd.DataFrame, seed: int) -> TrainingSet:
@@ -57,8 +67,11 @@ def prepare(frame: pd.DataFrame, seed: int) -> TrainingSet:
     return TrainingSet(sensors, limits, rule_labels(sensors, limits), held, digest)
 
 
-def fit(data: TrainingSet, seed: int, on_progress: Progress, steps: int = STEPS) -> FailureNet:
-    """AdamW on binary cross-entropy, no class weights, fresh sensor noise each step. Deterministic for a seed."""
+def fit(data: TrainingSet, rows: Rows, seed: int, on_progress: Progress, steps: int = STEPS) -> FailureNet:
+    """Fit to `rows` of the data: AdamW on binary cross-entropy, no class weights, fresh sensor noise each step.
+
+    Deterministic for a seed.
+    """
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     torch.set_num_threads(1)
@@ -66,7 +79,6 @@ def fit(data: TrainingSet, seed: int, on_progress: Progress, steps: int = STEPS)
     optimiser = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=1e-2, total_steps=steps)
     loss_of = nn.BCEWithLogitsLoss()
-    rows = np.flatnonzero(~data.is_validation)
     for done in range(steps):
         chosen = rng.choice(rows, min(BATCH, len(rows)), replace=False)
         noisy = data.sensors[chosen] + rng.normal(size=(len(chosen), len(SENSORS))) * SENSOR_SIGMA
@@ -81,13 +93,13 @@ def fit(data: TrainingSet, seed: int, on_progress: Progress, steps: int = STEPS)
     return net.eval()
 
 
-def describe(net: FailureNet, data: TrainingSet, created_at: datetime) -> Manifest:
-    """The manifest with the figures of the held-out blocks."""
+def describe(held_out: FailureNet, data: TrainingSet, created_at: datetime) -> Manifest:
+    """The manifest. Its figures are those of `held_out`, fitted without the validation rows, on these rows."""
     held = data.is_validation
     inputs = torch.from_numpy(features(data.sensors[held], data.strain_limits[held]).astype(np.float32))
     labels = torch.from_numpy(data.labels[held].astype(np.float32))
     with torch.inference_mode():
-        logits = net(inputs)
+        logits = held_out(inputs)
         log_loss = nn.functional.binary_cross_entropy_with_logits(logits, labels).item()
         brier = torch.mean((torch.sigmoid(logits) - labels) ** 2).item()
     return Manifest(

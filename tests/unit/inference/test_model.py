@@ -39,7 +39,7 @@ def plant(rows: int, seed: int = 3) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def trained() -> tuple[FailureNet, bytes]:
     data = prepare(plant(3_000), seed=0)
-    net = fit(data, 0, lambda _: None, steps=250)
+    net = fit(data, data.training_rows, 0, lambda _: None, steps=250)
     return net, dump(net, describe(net, data, CREATED))
 
 
@@ -68,7 +68,7 @@ def test_a_batch_scores_like_its_readings_one_by_one(trained: tuple[FailureNet, 
 
 def test_the_same_seed_fits_the_same_weights() -> None:
     data = prepare(plant(500), seed=0)
-    one, two = (fit(data, 7, lambda _: None, steps=10).state_dict() for _ in range(2))
+    one, two = (fit(data, data.all_rows, 7, lambda _: None, steps=10).state_dict() for _ in range(2))
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
