@@ -25,6 +25,7 @@ REBALANCE_TIMEOUT_MS = 30_000  # a batch in hand may take this long before its p
 GRACEFUL_STOP_S = 15.0  # > the worst batch (10 s of retries), < the orchestrator's 30 s
 IDLE_POLL_MS = 20  # FastStream waits it twice when idle: at most 40 ms before a record is seen
 STUCK_AFTER_S = 60.0
+MAX_BATCH_BYTES = 256 * 1024  # < the broker's 1 MB; at 16 KB a thousand machines reading at once wait on one another
 
 log = structlog.get_logger()
 
@@ -41,6 +42,7 @@ def make_broker(settings: KafkaSettings, role: RoleName) -> KafkaBroker:
         acks="all",
         enable_idempotence=True,
         compression_type="lz4",
+        max_batch_size=MAX_BATCH_BYTES,
         allow_auto_create_topics=False,
         apply_types=False,
         graceful_timeout=GRACEFUL_STOP_S,

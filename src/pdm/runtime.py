@@ -29,12 +29,16 @@ Task = Callable[[], Coroutine[Any, Any, None]]
 
 @dataclass(slots=True)
 class Role:
-    """Everything that lives as long as the process. `background` tasks end only by cancellation; `close` runs last."""
+    """Everything that lives as long as the process. `background` tasks end only by cancellation.
+
+    On stopping, `drain` runs first, while Kafka is still connected, and `close` last. Both end within a few seconds.
+    """
 
     name: RoleName
     http: FastAPI
     broker: KafkaBroker
     background: Mapping[str, Task] = field(default_factory=dict)
+    drain: Callable[[], Awaitable[None]] | None = None
     close: Callable[[], Awaitable[None]] | None = None
 
 
@@ -75,6 +79,8 @@ async def _wait_for_end(tasks: set[asyncio.Task[None]], stopped: asyncio.Task[bo
 async def _stop(role: Role, server: uvicorn.Server, tasks: set[asyncio.Task[None]]) -> None:
     """Intake first, then the background, then HTTP, so that health and metrics are served to the end."""
     log.info("role.stopping")
+    if role.drain is not None:
+        await role.drain()
     await role.broker.stop()
     for task in tasks:
         if task.get_name() != "http":
