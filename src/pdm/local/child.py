@@ -12,6 +12,7 @@ from pdm.errors import PdmError
 from pdm.local.logfile import LogFile
 from pdm.local.program import MISCONFIGURED_EXIT, Program
 from pdm.local.progress import Progress, State
+from pdm.local.sweep import end_group
 
 POLL_S = 0.05
 FIRST_PAUSE_S = 0.5
@@ -20,11 +21,21 @@ STEADY_S = 60.0  # who lived that long is not in a crash loop
 ENGINE_TRIES = 5  # pauses 0.5 + 1 + 2 + 4 s: long enough for a port to come free, short enough to tell a person
 
 
+def growing_pause_s(crashes: int) -> float:
+    """Seconds before the next start, after that many crashes in a row (1 or more)."""
+    return min(FIRST_PAUSE_S * 2.0 ** min(crashes - 1, 16), LONGEST_PAUSE_S)
+
+
 class Child:
     """`report` hears every change of state, `gave_up` holds the reason once no further start will be tried."""
 
     def __init__(
-        self, program: Program, stopping: threading.Event, report: Callable[[Progress], None], start_timeout_s: float
+        self,
+        program: Program,
+        stopping: threading.Event,
+        report: Callable[[Progress], None],
+        start_timeout_s: float,
+        pause_after: Callable[[int], float] = growing_pause_s,
     ) -> None:
         self.program = program
         self.gave_up: PdmError | None = None
@@ -32,6 +43,8 @@ class Child:
         self._stopping = stopping
         self._report = report
         self._start_timeout_s = start_timeout_s
+        self._pause_after = pause_after
+        self._is_stuck = False
         self._process: subprocess.Popen[bytes] | None = None
         self._log = LogFile(program.log)
         self._thread = threading.Thread(target=self._supervise, name=program.name, daemon=True)
@@ -54,7 +67,7 @@ class Child:
             if self.gave_up:
                 self._tell("gave_up", started, str(self.gave_up))
                 return
-            pause_s = pause_after(crashes)
+            pause_s = self._pause_after(crashes)
             self._tell("crashed", started, f"{problem}; next try in {pause_s:g} s\n{self._log.tail()}")
             self._stopping.wait(pause_s)
 
@@ -71,6 +84,7 @@ class Child:
             self.ready.set()
             self._process.wait()
             self.ready.clear()
+        end_group(self._process.pid)
         return how_it_ended(self._process.returncode)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
@@ -96,6 +110,7 @@ class Child:
             if is_ready is None or is_ready():
                 return True
             if time.monotonic() - started > self._start_timeout_s:
+                self._is_stuck = True
                 process.kill()
                 process.wait()
             if self._stopping.wait(POLL_S):
@@ -104,13 +119,16 @@ class Child:
 
     def _verdict(self, problem: str, crashes: int) -> PdmError | None:
         """Why no further start makes sense; none: try again."""
-        code = self._process.returncode if self._process else None
-        is_hopeless = not self.program.is_engine and code == MISCONFIGURED_EXIT
-        if not is_hopeless and not (self.program.is_engine and crashes >= ENGINE_TRIES):
+        if self._is_stuck:
+            why = f"did not answer within {self._start_timeout_s:g} s"
+        elif self.program.is_engine and crashes >= ENGINE_TRIES:
+            why = f"{problem}, {crashes} times in a row"
+        elif not self.program.is_engine and self._process and self._process.returncode == MISCONFIGURED_EXIT:
+            why = "cannot work as it is configured"
+        else:
             return None
-        tries = "" if is_hopeless else f" {crashes} times in a row"
         return PdmError(
-            f"{self.program.name} {problem}{tries}; the end of its log:\n{self._log.tail()}",
+            f"{self.program.name} {why}; the end of its log:\n{self._log.tail()}",
             hint=f"The whole log: {self.program.log}",
         )
 
@@ -121,8 +139,3 @@ class Child:
 def how_it_ended(exit_code: int) -> str:
     """Popen's exit code: negative for a signal."""
     return f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with exit code {exit_code}"
-
-
-def pause_after(crashes: int) -> float:
-    """Seconds before the next start, after that many crashes in a row (1 or more)."""
-    return min(FIRST_PAUSE_S * 2.0 ** min(crashes - 1, 16), LONGEST_PAUSE_S)

@@ -51,8 +51,14 @@ def version_of(artifact: str) -> str:
 
 
 def class_path(mirror: str, stopping: threading.Event, on_missing: Callable[[int], None]) -> list[Path]:
-    """Every jar, its hash checked; `on_missing` hears how many must be fetched first. Raises PdmError."""
-    repository, jars = default_maven_repo(), pinned()
+    """Of Kafka, Connect and Debezium. Raises PdmError."""
+    return have_all(pinned(), default_maven_repo(), mirror, stopping, on_missing)
+
+
+def have_all(
+    jars: list[Jar], repository: Path, mirror: str, stopping: threading.Event, on_missing: Callable[[int], None]
+) -> list[Path]:
+    """Every jar's place, its hash checked; `on_missing` hears how many must be fetched first. Raises PdmError."""
     with ThreadPoolExecutor(DOWNLOADS) as pool:
         intact = list(pool.map(lambda jar: _is_intact(jar, jar.path_in(repository)), jars))
         missing = [jar for jar, is_intact in zip(jars, intact, strict=True) if not is_intact]

@@ -22,19 +22,18 @@ from pdm.local.addresses import (
     running_document,
     usual_ports,
 )
-from pdm.local.child import Child
 from pdm.local.engines import check_versions, preparations
 from pdm.local.folder import DataFolder
 from pdm.local.guard import Guard
 from pdm.local.life import Life, folder_mark
 from pdm.local.logfile import LogFile
 from pdm.local.program import Place, Program
-from pdm.local.progress import OnProgress, Progress, State, ignore
+from pdm.local.progress import OnProgress, ignore
 from pdm.local.roles import role_program, setup_command
+from pdm.local.supervision import Supervision
 from pdm.local.sweep import stop_all
 
 POLL_S = 0.1
-JOIN_S = 5.0
 PORTS = "ports.json"
 
 
@@ -62,10 +61,7 @@ class LocalStack:
         self.environment = child_environment(os.environ, self.folder.path)
         self._stop_wanted = stop or threading.Event()
         self._is_reset = reset
-        self._on_progress = on_progress
-        self._telling = threading.Lock()
-        self._stopping = threading.Event()
-        self._children: list[Child] = []
+        self._supervision = Supervision(on_progress, settings.local.start_timeout_s)
         self._claims = ports.Claims()
         self._guard: Guard | None = None
         self._place: Place | None = None
@@ -88,7 +84,7 @@ class LocalStack:
         """`pdm setup` as a process of its own. Raises PdmError with the end of its log when it fails."""
         place = self._running_place()
         log, started = LogFile(place.log("setup")), time.monotonic()
-        self._tell("setup", "starting")
+        self._supervision.tell("setup", "starting")
         with log.open_new_life() as output:
             process = subprocess.Popen(
                 setup_command(place),
@@ -98,21 +94,25 @@ class LocalStack:
                 env=place.environment,
                 start_new_session=True,
             )
-        self._wait_for(lambda: process.poll() is not None)
+        try:
+            self._wait_for(lambda: process.poll() is not None)
+        finally:
+            process.terminate()
+            process.wait()
         if process.returncode != 0:
             raise PdmError(f"setup failed; the end of its log:\n{log.tail()}", hint=f"The whole log: {log.path}")
-        self._tell("setup", "ready", time.monotonic() - started)
+        self._supervision.tell("setup", "ready", time.monotonic() - started)
 
     def start_roles(self, roles: Iterable[RoleName] = ROLES) -> None:
         """Returns at once: a role tells by its own /health/ready when it can work."""
         place = self._running_place()
         for role in roles:
-            self._supervise(role_program(place, role))
+            self._supervision.start(role_program(place, role))
 
     def wait(self) -> None:
         """Until `stop` is set. Raises PdmError when an engine gave up."""
         while not self._stop_wanted.wait(POLL_S):
-            self._raise_if_hopeless()
+            self._supervision.raise_if_hopeless()
 
     def _start_engines(self) -> None:
         self._end_earlier_life()
@@ -127,13 +127,12 @@ class LocalStack:
         with ThreadPoolExecutor() as pool:
             class_path = pool.submit(self._class_path)
             starts = [
-                pool.submit(self._bring_up, name, prepare, self._stopping)
-                for name, prepare in preparations(place, class_path).items()
+                pool.submit(self._bring_up, name, prepare) for name, prepare in preparations(place, class_path).items()
             ]
             try:
                 self._wait_for(lambda: _all_done(starts))
             except BaseException:
-                self._stopping.set()
+                self._supervision.stopping.set()
                 raise
         self.settings = located(self.settings, document)
         self.folder.write_json(running_file(self.folder.path).name, document)
@@ -154,7 +153,7 @@ class LocalStack:
     def _end_earlier_life(self) -> None:
         """Left over when both the stack and its guard were killed."""
         mark = folder_mark(self.folder.id)
-        if left := stop_all(mark, lambda name, age_s: self._tell(name, "stopped", age_s, "left over")):
+        if left := stop_all(mark, lambda name, age_s: self._supervision.tell(name, "stopped", age_s, "left over")):
             raise PdmError(
                 f"processes of an earlier life on {self.folder.path} cannot be stopped: {', '.join(left)}",
                 hint="Stop them as the user who started them.",
@@ -162,40 +161,32 @@ class LocalStack:
 
     def _class_path(self) -> list[Path]:
         def on_missing(count: int) -> None:
-            self._tell("jars", "preparing", 0.0, f"fetching {count} jars of Kafka and Debezium (60 MB, once)")
+            self._supervision.tell(
+                "jars", "preparing", 0.0, f"fetching {count} jars of Kafka and Debezium (60 MB, once)"
+            )
 
         started = time.monotonic()
-        paths = jars.class_path(self.settings.local.maven_mirror, self._stopping, on_missing)
-        self._tell("jars", "ready", time.monotonic() - started)
+        paths = jars.class_path(self.settings.local.maven_mirror, self._supervision.stopping, on_missing)
+        self._supervision.tell("jars", "ready", time.monotonic() - started)
         return paths
 
-    def _bring_up(self, name: str, prepare: Callable[[], Program], stopping: threading.Event) -> None:
-        self._tell(name, "preparing")
+    def _bring_up(self, name: str, prepare: Callable[[], Program]) -> None:
+        stopping = self._supervision.stopping
+        self._supervision.tell(name, "preparing")
         program = prepare()
         if stopping.is_set():
             return
-        child = self._supervise(program)
+        child = self._supervision.start(program)
         while not (child.ready.wait(POLL_S) or stopping.is_set()):
             if child.gave_up:
                 raise child.gave_up
 
-    def _supervise(self, program: Program) -> Child:
-        child = Child(program, self._stopping, self._report, self.settings.local.start_timeout_s)
-        self._children.append(child)
-        child.start()
-        return child
-
     def _wait_for(self, is_done: Callable[[], bool]) -> None:
         """Raises Interrupted when the end is wanted first, PdmError when an engine gives up."""
         while not is_done():
-            self._raise_if_hopeless()
+            self._supervision.raise_if_hopeless()
             if self._stop_wanted.wait(POLL_S):
                 raise Interrupted("stopped while starting")
-
-    def _raise_if_hopeless(self) -> None:
-        for child in self._children:
-            if child.program.is_engine and child.gave_up:
-                raise child.gave_up
 
     def _running_place(self) -> Place:
         if self._place is None:
@@ -204,29 +195,13 @@ class LocalStack:
 
     def _end(self) -> None:
         """Stop everything in order; bounded. The guard goes last: until then it would finish the work."""
-        self._stopping.set()
+        self._supervision.stopping.set()
         if self._place is not None:
-            self._stop_children(self._place.life.mark)
+            self._supervision.end(self._place.life.mark)
         if self._guard is not None:
             self._guard.dismiss()
         self._claims.release()
         self.folder.release()
-
-    def _stop_children(self, mark: str) -> None:
-        for child in self._children:
-            if child.gave_up is None:
-                self._tell(child.program.name, "stopping")
-        stop_all(mark, lambda name, age_s: self._tell(name, "stopped", age_s))
-        for child in self._children:
-            child.join(JOIN_S)
-        stop_all(mark)  # one whose start was under way when the others were asked to end
-
-    def _tell(self, name: str, state: State, seconds: float = 0.0, detail: str = "") -> None:
-        self._report(Progress(name, state, seconds, detail))
-
-    def _report(self, progress: Progress) -> None:
-        with self._telling:
-            self._on_progress(progress)
 
 
 def _all_done(starts: list["Future[None]"]) -> bool:

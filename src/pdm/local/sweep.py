@@ -70,7 +70,7 @@ def _stop_together(stage: list[Found], on_stop: Callable[[str, float], None]) ->
         for each in list(waiting):
             if _is_gone(each.process):
                 waiting.remove(each)
-                _end_group(each)
+                end_group(each.process.pid)
                 on_stop(each.name, age_s)
             elif (late_s := age_s - GRACE_S.get(each.name, ROLE_GRACE_S)) > 2 * KILL_S:
                 waiting.remove(each)
@@ -97,7 +97,7 @@ def _is_gone(process: psutil.Process) -> bool:
         return True
 
 
-def _end_group(each: Found) -> None:
-    """What the process started itself, a training run for one, and did not take along."""
+def end_group(leader_pid: int) -> None:
+    """Kill what an ended process had started itself, a training run for one, and did not take along."""
     with contextlib.suppress(OSError):
-        os.killpg(each.process.pid, signal.SIGKILL)
+        os.killpg(leader_pid, signal.SIGKILL)
