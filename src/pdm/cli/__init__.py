@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import pdm
-from pdm.cli import doctor, output, run, setup
+from pdm.cli import demo, doctor, output, run, setup, simulate, up
 from pdm.errors import Misconfigured
 
 FAILED, MISCONFIGURED, INTERRUPTED = 1, 2, 130
@@ -22,6 +22,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("up")(up.up)
+app.command("demo")(demo.demo)
+app.command("simulate")(simulate.simulate)
 app.command("run")(run.run)
 app.command("setup")(setup.setup)
 app.command("doctor")(doctor.doctor)
@@ -48,6 +51,7 @@ def _options(
 
 def main() -> None:
     """Run the command line; never returns. `--debug` may stand anywhere in it."""
+    output.set_up_streams()
     is_debug = "--debug" in sys.argv[1:]
     args = [*(["--debug"] if is_debug else []), *(arg for arg in sys.argv[1:] if arg != "--debug")]
     try:

@@ -1,5 +1,6 @@
 """What a person sees: plain lines on standard output, errors as one line on standard error. Decides nothing."""
 
+import io
 import logging
 import sys
 import warnings
@@ -11,6 +12,13 @@ from pdm.errors import PdmError
 
 console = Console(highlight=False)
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def set_up_streams() -> None:
+    """A pipe gets each line at once, and a terminal without Korean shows escapes instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")
 
 
 def say(line: str) -> None:

@@ -12,6 +12,11 @@ _SLOT = """
 SELECT active, coalesce(wal_status, 'lost'), coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn), 0)
 FROM pg_replication_slots WHERE slot_name = %s AND database = current_database()
 """
+_OF_EPISODE = """
+SELECT id, msg_key, message_payload FROM outbox
+WHERE topic_name = 'anomaly-alerts' AND msg_key = %s AND message_payload::jsonb ->> 'episode_id' = %s
+ORDER BY created_at
+"""
 _PUBLISHED = "SELECT tablename FROM pg_publication_tables WHERE pubname = %s ORDER BY 1"
 
 
@@ -22,6 +27,13 @@ class Slot:
     is_active: bool
     wal_status: str
     behind_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    id: str
+    key: str
+    payload: str
 
 
 def insert_probe(conn: Connection) -> str:
@@ -42,3 +54,8 @@ def wal_level(conn: Connection) -> str:
 
 def published_tables(conn: Connection, publication: str) -> list[str]:
     return [row[0] for row in conn.execute(_PUBLISHED, [publication])]
+
+
+def outbox_rows(conn: Connection, machine_id: str, episode_id: str) -> list[OutboxRow]:
+    """The events of one episode on their way out, oldest first."""
+    return [OutboxRow(str(row[0]), row[1], row[2]) for row in conn.execute(_OF_EPISODE, [machine_id, episode_id])]
