@@ -46,15 +46,16 @@ def watch(mark: str) -> None:
     """Return when dismissed, or when everything that bears the mark has been stopped."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # it ends by the pipe alone
+    tell("watching")
     if sys.stdin.buffer.read() == FAREWELL:
         return
-    stop_all(mark, tell)
-    time.sleep(LATE_STARTER_S)
-    stop_all(mark, tell)
+    for _ in range(2):
+        stop_all(mark, lambda name, seconds: tell(f"{name} stopped in {seconds:.1f} s"))
+        time.sleep(LATE_STARTER_S)
 
 
-def tell(name: str, seconds: float) -> None:
-    sys.stdout.write(f"{name} stopped in {seconds:.1f} s\n")
+def tell(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 

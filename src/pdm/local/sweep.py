@@ -16,7 +16,7 @@ import psutil
 # Roles first: they still write. Connect before Kafka, or it waits 20 s for it; the relayed database after Connect.
 STAGES = (("connect", "valkey", "postgres-main"), ("kafka", "postgres-ai"))
 STOP_SIGNAL = {"postgres-main": signal.SIGINT, "postgres-ai": signal.SIGINT}  # fast: clients are disconnected
-GRACE_S = {"connect": 10.0, "kafka": 15.0, "valkey": 5.0, "postgres-main": 15.0, "postgres-ai": 15.0}
+GRACE_S = {"connect": 10.0, "kafka": 15.0, "valkey": 2.0, "postgres-main": 15.0, "postgres-ai": 15.0}
 ROLE_GRACE_S = 20.0
 KILL_S = 3.0
 POLL_S = 0.03
