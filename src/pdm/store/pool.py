@@ -14,6 +14,7 @@ Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 Pool: TypeAlias = "ConnectionPool[Connection]"
 
 CHECKOUT_TIMEOUT_S = 3.0
+RECONNECT_TIMEOUT_S = 3.0
 STATEMENT_TIMEOUT_MS = 15_000
 
 _AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed, TooManyRequests)
@@ -36,7 +37,8 @@ def open_pool(conninfo: str, name: str, *, max_size: int = 4, statement_timeout_
         min_size=1,
         max_size=max_size,
         timeout=CHECKOUT_TIMEOUT_S,
-        reconnect_timeout=float("inf"),
+        # The pool doubles its waiting without a limit: given up early, the next caller in need starts afresh.
+        reconnect_timeout=RECONNECT_TIMEOUT_S,
         check=ConnectionPool.check_connection,
         open=False,
         name=name,
