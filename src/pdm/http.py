@@ -15,8 +15,9 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.middleware.base import RequestResponseEndpoint
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 import pdm
 from pdm.config import HttpSettings, RoleName
@@ -82,7 +83,7 @@ def make_http_app(role: RoleName, settings: HttpSettings, checks: Checks) -> Fas
     _add_problem_handlers(app)
     _add_health_routes(app, checks)
     if settings.api_key is not None:
-        _require_key(app, settings.api_key.get_secret_value())
+        app.add_middleware(RequireKey, key=settings.api_key.get_secret_value())
     return app
 
 
@@ -166,24 +167,29 @@ async def _bounded(check: Check) -> Health:
         return Health(False, str(error))
 
 
-def _require_key(app: FastAPI, key: str) -> None:
-    @app.middleware("http")
-    async def check_key(request: Request, call_next: RequestResponseEndpoint) -> Response:
-        if request.url.path in OPEN_PATHS or any(_matches(given, key) for given in _given_keys(request)):
-            return await call_next(request)
+class RequireKey:
+    """Lets a request pass with the API key, or to the probes. Plain ASGI: a stream of events goes through untouched."""
+
+    def __init__(self, app: ASGIApp, key: str) -> None:
+        self._app = app
+        self._key = key
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in OPEN_PATHS or self._is_given(Headers(scope=scope)):
+            await self._app(scope, receive, send)
+            return
         answer = problem_response(401, "This route needs the API key.", hint="Send it as X-API-Key or Bearer token.")
         answer.headers["WWW-Authenticate"] = 'Basic realm="pdm", charset="UTF-8"'  # lets a browser ask a person
-        return answer
+        await answer(scope, receive, send)
+
+    def _is_given(self, headers: Headers) -> bool:
+        return any(hmac.compare_digest(given.encode(), self._key.encode()) for given in _given_keys(headers))
 
 
-def _matches(given: str, key: str) -> bool:
-    return hmac.compare_digest(given.encode(), key.encode())
-
-
-def _given_keys(request: Request) -> list[str]:
+def _given_keys(headers: Headers) -> list[str]:
     """The key from X-API-Key, a Bearer token, or the password of Basic (any user name)."""
-    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
-    given = [request.headers.get("X-API-Key", "")]
+    scheme, _, credentials = headers.get("Authorization", "").partition(" ")
+    given = [headers.get("X-API-Key", "")]
     if scheme.lower() == "bearer":
         given.append(credentials)
     elif scheme.lower() == "basic":

@@ -59,7 +59,8 @@ def alert_routes(ai: Pool) -> APIRouter:
     ) -> AlertPage:
         """Every detected episode. `received` is false while the relay has not brought it to the portal."""
         at = decode_cursor(cursor, AlertCursor) if cursor else None
-        wanted = AlertFilter(machine_id, active, severity, failure_type, (at.opened_at, at.episode_id) if at else None)
+        after = (at.opened_at, at.episode_id) if at else None
+        wanted = AlertFilter(machine_id, active, severity, failure_type, after=after)
         with transaction(ai) as conn:
             alerts = alerts_page(conn, wanted, limit)
         return AlertPage(alerts, _next(alerts[-1]) if len(alerts) == limit else None)

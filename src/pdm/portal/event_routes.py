@@ -3,13 +3,15 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
-from sse_starlette import EventSourceResponse
+from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from pdm.config import KafkaSettings
 from pdm.contracts import asyncapi_document
 from pdm.http import problem_responses
 from pdm.portal.feed import Feed
 
+PING_S = 10  # a page takes three times this without a word for a lost connection
+SEND_TIMEOUT_S = 30.0
 _EXAMPLE = (
     'id: 41\r\nevent: alert\r\ndata: {"machine_id":"machine-001","failure_type":"Overstrain","event":"opened"}\r\n\r\n'
 )
@@ -32,9 +34,15 @@ def event_routes(feed: Feed, kafka: KafkaSettings) -> APIRouter:
     ) -> EventSourceResponse:
         """Server-sent events: `alert` with an id, an alert event each; `machines` without one, live values.
 
-        `hello` opens a stream. `reset` says that events after the given id are gone: load the state afresh.
+        `hello` opens a stream, `ping` keeps it alive. `reset` says that events after the given id
+        are gone: load the state afresh.
         """
-        return EventSourceResponse(await feed.open(_id(last_event_id, after)), send_timeout=30)
+        return EventSourceResponse(
+            await feed.open(_id(last_event_id, after)),
+            ping=PING_S,
+            ping_message_factory=lambda: ServerSentEvent("{}", event="ping"),  # a comment would not reach the page
+            send_timeout=SEND_TIMEOUT_S,
+        )
 
     @router.get("/asyncapi.json")
     def asyncapi() -> dict[str, Any]:

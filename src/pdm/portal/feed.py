@@ -21,7 +21,6 @@ READ_LIMIT = 500
 CATCH_UP_MAX = 2_000  # beyond it a page is quicker to load afresh
 QUEUE_LIMIT = 256  # a page that is further behind is cut off; it comes back and resumes by its last id
 VALUES_QUEUE_LIMIT = 8  # newer values follow, so a slow page may lack some
-RECONNECT_MS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +138,7 @@ class Feed:
 
 def encode_event(kind: str, data: str, event_id: int | None = None) -> bytes:
     """`event_id` is what the page sends back when it returns."""
-    event = ServerSentEvent(data, event=kind, id=str(event_id) if event_id is not None else None, retry=RECONNECT_MS)
-    return event.encode()
+    return ServerSentEvent(data, event=kind, id=str(event_id) if event_id is not None else None).encode()
 
 
 def _message(event: LoggedEvent) -> Message:

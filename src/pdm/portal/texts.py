@@ -28,22 +28,15 @@ _FAILURES: Mapping[Locale, Mapping[FailureType, str]] = {
         "Unknown": "unknown anomaly",
     },
 }
-_VERBS: Mapping[Locale, Mapping[bool, str]] = {  # by whether the event says that it is over
-    "ko": {False: "감지", True: "해소"},
-    "en": {False: "detected", True: "cleared"},
-}
-_OVER_MEANWHILE: Mapping[Locale, str] = {"ko": "(이미 해소됨)", "en": "(cleared meanwhile)"}
+_DETECTED: Mapping[Locale, str] = {"ko": "감지", "en": "detected"}
+_CLEARED: Mapping[Locale, str] = {"ko": "해소", "en": "cleared"}
+_CLEARED_MEANWHILE: Mapping[Locale, str] = {"ko": "(이미 해소됨)", "en": "(cleared meanwhile)"}
 
 
 def alert_line(event: AlertEvent, locale: Locale, *, is_open: bool) -> str:
     """Such as `!!긴급!! machine-001 과부하 감지`. `is_open`: the episode has not cleared since this event."""
-    is_end = event.event == "cleared"
-    words = [
-        _URGENCY[locale][event.severity],
-        event.machine_id,
-        _FAILURES[locale][event.failure_type],
-        _VERBS[locale][is_end],
-    ]
-    if not is_open and not is_end:
-        words.append(_OVER_MEANWHILE[locale])
-    return " ".join(words)
+    what = f"{event.machine_id} {_FAILURES[locale][event.failure_type]}"
+    if event.event == "cleared":
+        return f"{what} {_CLEARED[locale]}"
+    line = f"{_URGENCY[locale][event.severity]} {what} {_DETECTED[locale]}"
+    return line if is_open else f"{line} {_CLEARED_MEANWHILE[locale]}"

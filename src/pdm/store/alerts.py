@@ -1,7 +1,7 @@
 """Episodes as people look at them: `anomaly_history`, each with what the portal knows of it. Reads only."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -9,6 +9,7 @@ from uuid import UUID
 from psycopg import sql
 from psycopg.rows import class_row
 
+from pdm.events import VERIFY_PREFIX
 from pdm.store.pool import Connection
 
 _ALERTS = sql.SQL("""
@@ -25,6 +26,7 @@ _CONDITIONS = {
     "severity": sql.SQL("h.severity = %(severity)s"),
     "failure_type": sql.SQL("h.failure_type = %(failure_type)s"),
     "episode_id": sql.SQL("h.episode_id = %(episode_id)s"),
+    "is_fleet": sql.SQL("starts_with(h.machine_id, %(verify_prefix)s) <> %(is_fleet)s"),
     "after": sql.SQL(
         "h.opened_at <= %(after_opened_at)s"
         " AND (h.opened_at < %(after_opened_at)s OR h.episode_id > %(after_episode_id)s)"
@@ -80,28 +82,23 @@ class AlertNotification:
 
 @dataclass(frozen=True, slots=True)
 class AlertFilter:
-    """None: any. `after`: opened_at and episode_id of the last alert of the page before."""
+    """None: any. `after`: opened_at and episode_id of the last alert of the page before.
+
+    `is_fleet`: whether of a machine that belongs to the fleet, which those of check runs do not.
+    """
 
     machine_id: str | None = None
     active: bool | None = None
     severity: str | None = None
     failure_type: str | None = None
+    is_fleet: bool | None = None
     after: tuple[datetime, UUID] | None = None
 
 
 def alerts_page(conn: Connection, wanted: AlertFilter, limit: int) -> list[Alert]:
     """Newest opening first."""
-    given: dict[str, object] = {
-        "machine_id": wanted.machine_id,
-        "active": wanted.active,
-        "severity": wanted.severity,
-        "failure_type": wanted.failure_type,
-        "after": wanted.after,
-    }
-    given = {name: value for name, value in given.items() if value is not None}
-    if wanted.after is not None:
-        given["after_opened_at"], given["after_episode_id"] = wanted.after
-    return _select(conn, given, limit)
+    given = {field.name: getattr(wanted, field.name) for field in fields(wanted)}
+    return _select(conn, {name: value for name, value in given.items() if value is not None}, limit)
 
 
 def find_alert(conn: Connection, episode_id: UUID) -> Alert | None:
@@ -126,6 +123,9 @@ def alert_notifications(conn: Connection, episode_id: UUID) -> list[AlertNotific
 def _select(conn: Connection, given: Mapping[str, object], limit: int) -> list[Alert]:
     conditions = [condition for name, condition in _CONDITIONS.items() if name in given] or [sql.SQL("true")]
     query = _ALERTS.format(conditions=sql.SQL(" AND ").join(conditions), limit=sql.Literal(limit))
+    values: dict[str, Any] = {**given, "verify_prefix": VERIFY_PREFIX}
+    if "after" in given:
+        values["after_opened_at"], values["after_episode_id"] = values.pop("after")
     with conn.cursor(row_factory=class_row(Alert)) as cursor:
-        cursor.execute(query, {name: value for name, value in given.items() if name != "after"})
+        cursor.execute(query, values)
         return cursor.fetchall()
