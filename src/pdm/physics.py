@@ -88,7 +88,7 @@ def speed_residual_sd_rpm(torque_nm: float) -> float:
 
 
 def tool_end_probability(tool_wear_min: float) -> float:
-    """How probable it is that a tool's life ends with a product that leaves it this worn."""
+    """How probable it is that a tool's life ends with the product begun at this wear."""
     if tool_wear_min < _TOOL_END_WEAR_MIN[0]:
         return 0.0
     return float(np.interp(tool_wear_min, _TOOL_END_WEAR_MIN, _TOOL_END_SHARE))
