@@ -155,13 +155,15 @@ class Machine:
     def _end_product(self) -> None:
         if self._operation.profile.change_tool_at_min is None:
             end_draw, failure_draw = self._process.random(2).tolist()
-            if end_draw < physics.tool_end_probability(self.tool_wear_min):
+            # The data set's rows show the wear at which a product was begun.
+            if end_draw < physics.tool_end_probability(self._product_wear_min):
                 self.tool_wear_min = 0.0
                 self._has_tool_failed = failure_draw < physics.TOOL_FAILURE_SHARE
         self._start_product()
 
     def _start_product(self) -> None:
         self._change_worn_tool()
+        self._product_wear_min = self.tool_wear_min
         self._product_type: ProductType = self._operation.product_type or self._draw_type()
         self._product_torque_nm = self._draw_torque_nm()
         self._product_left_s = 60 * physics.WEAR_STEP_MIN[self._product_type]
