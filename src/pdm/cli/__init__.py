@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import pdm
-from pdm.cli import demo, doctor, output, run, setup, simulate, up
+from pdm.cli import demo, doctor, output, run, setup, simulate, status, up
 from pdm.errors import Misconfigured
 
 FAILED, MISCONFIGURED, INTERRUPTED = 1, 2, 130
@@ -25,6 +25,7 @@ app = typer.Typer(
 app.command("up")(up.up)
 app.command("demo")(demo.demo)
 app.command("simulate")(simulate.simulate)
+app.command("status")(status.status)
 app.command("run")(run.run)
 app.command("setup")(setup.setup)
 app.command("doctor")(doctor.doctor)

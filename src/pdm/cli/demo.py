@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pdm.cli.output import console, say
-from pdm.cli.roles import are_reachable, wait_for_roles
+from pdm.cli.roles import wait_for_roles
 from pdm.cli.stack import (
     READY_TIMEOUT_S,
     Stopped,
@@ -22,7 +22,7 @@ from pdm.cli.stack import (
     settings_of,
     show_role,
 )
-from pdm.config import Settings
+from pdm.config import KafkaSettings, Settings
 from pdm.errors import PdmError, Retryable
 
 if TYPE_CHECKING:
@@ -61,13 +61,18 @@ def demo(
 
 def _find_or_start(settings: Settings, stop: threading.Event, started: ExitStack) -> Settings:
     found = run_until(stop, found_stack(settings))
-    if found is None and run_until(stop, are_reachable(settings, "simulator", "portal")):
+    if found is None and _names_engines(settings):
         found = settings
     if found is None:
         return started.enter_context(running_stack(settings, stop)).settings
     say("using the stack that runs already")
     run_until(stop, wait_for_roles(found, show_role, READY_TIMEOUT_S))
     return found
+
+
+def _names_engines(settings: Settings) -> bool:
+    """Whether a person set up engines elsewhere: then the roles run there too, and nothing is started here."""
+    return settings.kafka.bootstrap_servers != KafkaSettings().bootstrap_servers
 
 
 async def _demonstrate(settings: Settings, *, is_exit: bool) -> None:

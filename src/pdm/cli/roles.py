@@ -28,20 +28,6 @@ async def wait_for_roles(settings: Settings, on_ready: Callable[[RoleName, float
         raise Retryable(f"not ready within {timeout_s:.0f} s: {'; '.join(late)}", hint="`pdm doctor` tells more.")
 
 
-async def are_reachable(settings: Settings, *roles: RoleName) -> bool:
-    """Whether each of them answers at all."""
-
-    async def is_reachable(role: RoleName) -> bool:
-        async with RoleClient(settings, role, timeout_s=2.0) as client:
-            try:
-                await client.health()
-            except PdmError:
-                return False
-        return True
-
-    return all(await asyncio.gather(*map(is_reachable, roles)))
-
-
 async def _trouble(client: RoleClient) -> str:
     """Why the role cannot work now; empty when it can."""
     try:

@@ -47,7 +47,7 @@ def running_stack(settings: Settings, stop: threading.Event, *, reset: bool = Fa
     `local` is not installed.
     """
     try:
-        from pdm.local.stack import LocalStack
+        from pdm.local.stack import Interrupted, LocalStack
     except ModuleNotFoundError as error:
         raise Misconfigured(
             f"the local engines are not installed: {error.name} is missing",
@@ -55,11 +55,14 @@ def running_stack(settings: Settings, stop: threading.Event, *, reset: bool = Fa
         ) from error
     from pdm.setup import run_setup
 
-    with LocalStack(settings, on_progress=show, stop=stop, reset=reset) as stack:
-        run_until(stop, run_setup(stack.settings, StepPrinter(), SETUP_TIMEOUT_S))
-        stack.start_roles()
-        run_until(stop, wait_for_roles(stack.settings, show_role, READY_TIMEOUT_S))
-        yield stack
+    try:
+        with LocalStack(settings, on_progress=show, stop=stop, reset=reset) as stack:
+            run_until(stop, run_setup(stack.settings, StepPrinter(), SETUP_TIMEOUT_S))
+            stack.start_roles()
+            run_until(stop, wait_for_roles(stack.settings, show_role, READY_TIMEOUT_S))
+            yield stack
+    except Interrupted as error:
+        raise Stopped(str(error)) from error
 
 
 def run_until(stop: threading.Event, work: Coroutine[Any, Any, T]) -> T:
