@@ -9,7 +9,7 @@ State = Literal["preparing", "starting", "running", "ready", "crashed", "gave_up
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`name` is an engine, a role, `setup` or `jars`; `seconds` is what the step took; `detail` is for a person.
+    """`name` is an engine, a role or `jars`; `seconds` is what the step took; `detail` is for a person.
 
     An engine becomes `ready` when it answers, a role `running` when its process is there: its own health says more.
     """

@@ -1,4 +1,4 @@
-"""The commands that run `pdm` itself: setup, and each role as a process of its own. Imports no role."""
+"""How a role of `pdm` is run as a process of its own. Imports no role."""
 
 import sys
 
@@ -7,18 +7,11 @@ from pdm.local.program import Place, Program
 
 
 def role_program(place: Place, role: RoleName) -> Program:
+    # -P: a file called pdm.py in the working folder must not be taken for us. -X carries the mark, nothing else.
+    python = (sys.executable, "-P", "-X", place.life.mark_of(role))
     return Program(
         name=role,
-        command=(*_python(place, role), "run", role),
+        command=(*python, "-m", "pdm", "run", role),
         log=place.log(role),
         environment=place.environment,
     )
-
-
-def setup_command(place: Place) -> tuple[str, ...]:
-    return (*_python(place, "setup"), "setup")
-
-
-def _python(place: Place, name: str) -> tuple[str, ...]:
-    """-P: a file called pdm.py in the working folder must not be taken for us. -X carries the mark, nothing else."""
-    return (sys.executable, "-P", "-X", place.life.mark_of(name), "-m", "pdm")

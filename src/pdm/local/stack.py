@@ -1,8 +1,7 @@
-"""A local stack from its first process to its last: engines, setup, roles. Knows the order, no engine's details."""
+"""A local stack from its first process to its last: engines, then roles. Knows the order, no engine's details."""
 
 import os
 import secrets
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -29,7 +28,7 @@ from pdm.local.life import Life, folder_mark
 from pdm.local.logfile import LogFile
 from pdm.local.program import Place, Program
 from pdm.local.progress import OnProgress, ignore
-from pdm.local.roles import role_program, setup_command
+from pdm.local.roles import role_program
 from pdm.local.supervision import Supervision
 from pdm.local.sweep import stop_all
 
@@ -79,29 +78,6 @@ class LocalStack:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end()
-
-    def run_setup(self) -> None:
-        """`pdm setup` as a process of its own. Raises PdmError with the end of its log when it fails."""
-        place = self._running_place()
-        log, started = LogFile(place.log("setup")), time.monotonic()
-        self._supervision.tell("setup", "starting")
-        with log.open_new_life() as output:
-            process = subprocess.Popen(
-                setup_command(place),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=place.environment,
-                start_new_session=True,
-            )
-        try:
-            self._wait_for(lambda: process.poll() is not None)
-        finally:
-            process.terminate()
-            process.wait()
-        if process.returncode != 0:
-            raise PdmError(f"setup failed; the end of its log:\n{log.tail()}", hint=f"The whole log: {log.path}")
-        self._supervision.tell("setup", "ready", time.monotonic() - started)
 
     def start_roles(self, roles: Iterable[RoleName] = ROLES) -> None:
         """Returns at once: a role tells by its own /health/ready when it can work."""
