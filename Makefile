@@ -1,0 +1,57 @@
+# Everything lives in .venv: made on first use, brought up to date when pyproject.toml or constraints.txt change.
+# PYTHON=… names the interpreter that makes it.
+
+PYTHON ?=
+ARGS ?=
+BIN := .venv/bin
+PYTEST := $(BIN)/pytest --durations=5
+
+# One leg of the tests, with its seconds.
+leg = @printf '\n== %s\n' '$@'; began=$$(date +%s); $(1) && printf '== %s: %s s\n' '$@' "$$(($$(date +%s) - began))"
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test fmt lint type unit deploy-check integration acceptance compose-env
+
+help: ## Show these targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+demo: .venv/.local ## Start everything, break a machine, watch the alert come (ARGS=--exit: then stop)
+	@$(BIN)/pdm demo $(ARGS)
+
+test: lint type unit deploy-check integration acceptance ## Every check and test, the quick ones first
+
+fmt: .venv/.dev ## Format the code and mend what ruff can mend
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lint: .venv/.dev ## Style, format, and who may import whom
+	$(call leg,$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/lint-imports --no-logo)
+
+type: .venv/.dev ## Types
+	$(call leg,$(BIN)/mypy)
+
+unit: .venv/.dev ## Tests without any engine
+	$(call leg,$(PYTEST) tests/unit)
+
+deploy-check: .venv/.dev ## Image, compose file and chart, checked without running them
+	$(call leg,$(PYTEST) tests/deploy)
+
+integration: .venv/.dev ## Tests on the real engines
+	$(call leg,$(PYTEST) tests/integration)
+
+acceptance: .venv/.dev ## The real command line, from outside
+	$(call leg,$(PYTEST) tests/acceptance)
+
+compose-env: deploy/.env ## Write deploy/.env with random secrets, once
+
+deploy/.env: | deploy/.env.example
+	@umask 077; while IFS= read -r line; do \
+	    case $$line in *=random) line=$${line%random}$$(LC_ALL=C tr -dc A-Za-z0-9 </dev/urandom | head -c 32);; esac; \
+	    printf '%s\n' "$$line"; \
+	done <deploy/.env.example >$@
+	@echo 'Wrote deploy/.env. It holds the secrets of the stack: keep it, and keep it private.'
+
+.venv/.local .venv/.dev: .venv/.%: pyproject.toml constraints.txt
+	@PYTHON='$(PYTHON)' sh .ci/venv $*
