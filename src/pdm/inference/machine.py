@@ -147,7 +147,7 @@ def _reasons(
     open_limits: dict[LimitName, LimitCounter], mean_nm: float | None, overload_nm: float, score: Score | None
 ) -> tuple[str, ...]:
     reasons = [
-        f"{counter.violations[-1].text} ({len(counter.violations)} of the last {len(counter.recent)} readings)"
+        f"{counter.violations[-1].margin} ({len(counter.violations)} of the last {len(counter.recent)} readings)"
         for counter in open_limits.values()
     ]
     if overload_nm:

@@ -22,24 +22,24 @@ RELEASE_STREAK = 10
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """One limit on one reading. `text` gives the margin in engineering units."""
+    """One limit on one reading. `margin` tells a violation in engineering units; it is empty where there is none."""
 
     is_violated: bool
     is_inside: bool
-    text: str
+    margin: str = ""
 
 
 def judge_heat(reading: Reading) -> Judgement | None:
     if reading.air_temp_k is None or reading.process_temp_k is None or reading.rpm is None:
         return None
     delta_k = physics.delta_t_k(reading.air_temp_k, reading.process_temp_k)
-    return Judgement(
-        is_violated=physics.overheats(delta_k, reading.rpm),
-        is_inside=delta_k >= physics.HEAT_MIN_DELTA_T_K + physics.TWO_SIGMA_DELTA_T_K
-        or reading.rpm >= physics.HEAT_MIN_SPEED_RPM + physics.TWO_SIGMA_SPEED_RPM,
-        text=f"ΔT {delta_k:.1f} K below {physics.HEAT_MIN_DELTA_T_K} K "
-        f"at {reading.rpm:,.0f} rpm below {physics.HEAT_MIN_SPEED_RPM:,.0f} rpm",
-    )
+    if physics.overheats(delta_k, reading.rpm):
+        heat = f"ΔT {delta_k:.1f} K below {physics.HEAT_MIN_DELTA_T_K} K"
+        speed = f"{reading.rpm:,.0f} rpm below {physics.HEAT_MIN_SPEED_RPM:,.0f} rpm"
+        return Judgement(is_violated=True, is_inside=False, margin=f"{heat} at {speed}")
+    is_cool = delta_k >= physics.HEAT_MIN_DELTA_T_K + physics.TWO_SIGMA_DELTA_T_K
+    is_fast = reading.rpm >= physics.HEAT_MIN_SPEED_RPM + physics.TWO_SIGMA_SPEED_RPM
+    return Judgement(is_violated=False, is_inside=is_cool or is_fast)
 
 
 def judge_power(reading: Reading) -> Judgement | None:
@@ -47,12 +47,11 @@ def judge_power(reading: Reading) -> Judgement | None:
         return None
     watts = physics.power_w(reading.torque_nm, reading.rpm)
     lowest, highest = physics.POWER_MIN_W, physics.POWER_MAX_W
-    side = f"above {highest:,.0f} W" if watts > highest else f"below {lowest:,.0f} W"
-    return Judgement(
-        is_violated=physics.leaves_power_band(watts),
-        is_inside=lowest + physics.TWO_SIGMA_POWER_W <= watts <= highest - physics.TWO_SIGMA_POWER_W,
-        text=f"power {watts:,.0f} W {side}",
-    )
+    if physics.leaves_power_band(watts):
+        side = f"above {highest:,.0f} W" if watts > highest else f"below {lowest:,.0f} W"
+        return Judgement(is_violated=True, is_inside=False, margin=f"power {watts:,.0f} W {side}")
+    is_inside = lowest + physics.TWO_SIGMA_POWER_W <= watts <= highest - physics.TWO_SIGMA_POWER_W
+    return Judgement(is_violated=False, is_inside=is_inside)
 
 
 def judge_strain(reading: Reading) -> Judgement | None:
@@ -60,11 +59,9 @@ def judge_strain(reading: Reading) -> Judgement | None:
         return None
     strain = physics.strain_min_nm(reading.tool_wear_min, reading.torque_nm)
     limit = physics.strain_limit_min_nm(reading.product_type)
-    return Judgement(
-        is_violated=physics.overstrains(strain, limit),
-        is_inside=strain <= limit - physics.TWO_SIGMA_STRAIN_MIN_NM,
-        text=f"strain {strain:,.0f} of {limit:,.0f} min·Nm",
-    )
+    if physics.overstrains(strain, limit):
+        return Judgement(is_violated=True, is_inside=False, margin=f"strain {strain:,.0f} of {limit:,.0f} min·Nm")
+    return Judgement(is_violated=False, is_inside=strain <= limit - physics.TWO_SIGMA_STRAIN_MIN_NM)
 
 
 LIMITS: dict[LimitName, Callable[[Reading], Judgement | None]] = {
@@ -80,7 +77,7 @@ class Hit:
 
     is_violated: bool
     torque_nm: float | None
-    text: str
+    margin: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +90,7 @@ class LimitCounter:
     def count(self, reading: Reading, judgement: Judgement | None) -> "LimitCounter":
         if judgement is None:
             return self
-        hit = Hit(judgement.is_violated, reading.torque_nm, judgement.text)
+        hit = Hit(judgement.is_violated, reading.torque_nm, judgement.margin)
         return LimitCounter((*self.recent, hit)[-OPEN_OF:], self.inside_streak + 1 if judgement.is_inside else 0)
 
     @property
