@@ -108,6 +108,14 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         oldest = min((ms for ms in polled_ms if ms), default=None)
         return oldest is None or time.time() - oldest / 1000 < STUCK_AFTER_S
 
+    def unanswered_s(self) -> float:
+        """Time since Kafka last answered a fetch, s; 0 while a batch is in hand, for then nothing is asked."""
+        consumer = self.consumer
+        if consumer is None or self._in_hand:
+            return 0.0
+        newest = max((consumer.last_poll_timestamp(tp) or 0 for tp in consumer.assignment()), default=0)
+        return max(0.0, time.time() - newest / 1000) if newest else 0.0
+
     async def lag_records(self) -> int:
         """Records appended but not yet handled, over the assigned partitions; updates the metric of each."""
         consumer = self.consumer

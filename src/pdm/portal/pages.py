@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,6 @@ def static_files() -> StaticFiles:
 
 def page_routes(fleet: Fleet, ai: Pool, default_locale: Locale) -> APIRouter:
     router = APIRouter(include_in_schema=False)
-    pages = _environment()
 
     def answer(request: Request, template: str, status: int = 200, **shown: Any) -> Response:
         locale = choose_locale(
@@ -66,14 +66,7 @@ def page_routes(fleet: Fleet, ai: Pool, default_locale: Locale) -> APIRouter:
             request.headers.get("accept-language", ""),
             default_locale,
         )
-        html = pages.get_template(template).render(
-            t=PAGE_TEXTS[locale],
-            locale=locale,
-            locales=LOCALES,
-            theme=request.cookies.get("theme", ""),
-            version=pdm.__version__,
-            **shown,
-        )
+        html = render(template, locale, request.cookies.get("theme", ""), **shown)
         response = HTMLResponse(html, status, headers={"Cache-Control": "no-store"})
         if request.query_params.get("lang") == locale:
             response.set_cookie("lang", locale, max_age=COOKIE_AGE_S, samesite="lax")
@@ -114,6 +107,16 @@ def _overview(ai: Pool) -> Overview:
     return Overview(last_id, active, recent)
 
 
+def render(template: str, locale: Locale, theme: str, **shown: Any) -> str:
+    """`theme`: light, dark, or anything else for what the reader's system prefers."""
+    return (
+        _environment()
+        .get_template(template)
+        .render(t=PAGE_TEXTS[locale], locale=locale, locales=LOCALES, theme=theme, version=pdm.__version__, **shown)
+    )
+
+
+@cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("pdm.portal"),
