@@ -9,6 +9,8 @@ from pdm.feature_store import FeatureStore
 from pdm.http import Check, Health
 from pdm.store.pool import Pool, transaction
 
+UNANSWERED_LIMIT_S = 10.0  # a fetch without news is answered within half a second
+
 
 def consumer_turns(subscription: Subscription) -> Check:
     """Live: the consumer loop turned within a minute."""
@@ -21,7 +23,7 @@ def consumer_turns(subscription: Subscription) -> Check:
 
 
 def consumer_works(subscription: Subscription) -> Check:
-    """Ready: partitions are assigned. Tells the lag and the age of the newest record handled."""
+    """Ready: partitions are assigned and Kafka answers. Tells the lag and the age of the newest record handled."""
 
     async def check() -> Health:
         lag = await subscription.lag_records()
@@ -29,6 +31,8 @@ def consumer_works(subscription: Subscription) -> Check:
         metrics.DATA_AGE.labels(subscription.role).set(age_s or 0)
         if not subscription.assigned:
             return Health(False, "Kafka has assigned no partition (is it up? has `pdm setup` made the topics?)")
+        if (unanswered_s := subscription.unanswered_s()) > UNANSWERED_LIMIT_S:
+            return Health(False, f"Kafka has not answered for {unanswered_s:.0f} s")
         newest = "no record handled yet" if age_s is None else f"newest record handled is {age_s:.1f} s old"
         return Health(True, f"{len(subscription.assigned)} partitions, lag {lag} records, {newest}")
 
