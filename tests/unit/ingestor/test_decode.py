@@ -1,6 +1,9 @@
 """A batch of raw records sorted into readings and dead letters: reasons, order, bounds."""
 
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import get_args
 
 import pytest
 from aiokafka import ConsumerRecord
@@ -120,3 +123,10 @@ def test_a_dead_letter_keeps_place_time_and_bytes() -> None:
     assert letter.appended_at == NOON
     assert (letter.key, letter.value) == (b"machine-001", b"not json\0")
     assert letter.detail == "a NUL  in the text"
+
+
+def test_every_reason_is_documented_and_no_other() -> None:
+    page = Path(__file__).parents[3].joinpath("docs", "dead-letters.md").read_text()
+    table = page.partition("## Reasons")[2]
+
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(get_args(RejectReason))
