@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import re
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -71,7 +71,10 @@ class Fleet:
         for command in commands:
             self._check(command)
         self._check_ids([command.machine_id for command in commands])
-        return [self._obey(command) for command in commands]
+        runs = [self._obey(command) for command in commands]
+        profiles = sorted({command.operation.profile.name for command in commands})
+        log.info("simulator.ordered", machines=len(runs), first=commands[0].machine_id, profiles=profiles)
+        return runs
 
     def find(self, machine_id: str) -> Run:
         try:
@@ -83,9 +86,10 @@ class Fleet:
         """In the order of their machine ids."""
         return [self._runs[machine_id] for machine_id in sorted(self._runs)]
 
-    async def stop(self, runs: Iterable[Run]) -> None:
+    async def stop(self, runs: Sequence[Run]) -> None:
         """End them within twice FINISH_S, letting what is on its way to Kafka arrive."""
         await asyncio.gather(*map(self._stop, runs))
+        log.info("simulator.stopped", machines=len(runs), sent=sum(run.sent for run in runs))
 
     async def close(self) -> None:
         """Refuse commands and stop every machine."""
@@ -140,12 +144,6 @@ class Fleet:
         else:
             run.orders.give(Order(command.operation, command.duration_s))
             run.rate_hz = command.rate_hz or run.rate_hz
-        log.info(
-            "simulator.ordered",
-            machine_id=command.machine_id,
-            profile=command.operation.profile.name,
-            duration_s=command.duration_s,
-        )
         return run
 
     def _start(self, command: Command) -> Run:
@@ -169,7 +167,7 @@ class Fleet:
         run = self._runs.pop(machine_id)
         del self._tasks[machine_id]
         metrics.SIMULATED_MACHINES.set(len(self._runs))
-        log.info("simulator.stopped", machine_id=machine_id, sent=run.sent, skipped=run.skipped)
+        log.debug("simulator.machine_ended", machine_id=machine_id, sent=run.sent, skipped=run.skipped)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("simulator.machine_failed", machine_id=machine_id, exc_info=error)
             if self._fault is not None and not self._fault.done():

@@ -3,8 +3,11 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from aiokafka.errors import KafkaError
+import structlog
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from faststream.exceptions import IncorrectState
 from faststream.kafka import KafkaBroker, Topic
 
@@ -19,16 +22,27 @@ REFUSED_FOR_S = 60.0
 CLOSE_S = 3.0
 _HEADERS = {"content-type": "application/json"}  # FastStream would send an empty one
 
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why Kafka last took no record, and since when (monotonic, s). `is_lasting`: this producer will get no other."""
+
+    text: str
+    since_s: float
+    is_lasting: bool
+
 
 class Outlet:
     """Publishes readings and ground truth; an awaited send has been acknowledged by all in-sync replicas."""
 
-    def __init__(self, broker: KafkaBroker) -> None:
+    def __init__(self, broker: KafkaBroker, now: Callable[[], float] = time.monotonic) -> None:
         self._broker = broker
+        self._now = now
         self._readings = broker.publisher(Topic(RAW_TOPIC, declare=False))
         self._truth = broker.publisher(Topic(TRUTH_TOPIC, declare=False))
-        self._refused_since: float | None = None
-        self._refusal = ""
+        self._refusal: Refusal | None = None
 
     async def send(self, value: Reading | GroundTruth) -> None:
         """Return once Kafka has acknowledged it, however long Kafka is away. Raises Retryable when it is refused."""
@@ -40,8 +54,9 @@ class Outlet:
         except IncorrectState:
             raise Retryable("not connected to Kafka") from None
         except KafkaError as error:
-            raise self._refused(error) from error
-        self._refused_since = None
+            self._note(error)
+            raise Retryable(f"Kafka refused a record: {error!r}", hint="Run `pdm doctor`.") from error
+        self._refusal = None
         if isinstance(value, Reading):
             metrics.SIMULATED_READINGS.inc()
 
@@ -50,22 +65,25 @@ class Outlet:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._broker.stop(), CLOSE_S)
 
-    def _refused(self, error: KafkaError) -> Retryable:
-        self._refused_since = self._refused_since or time.monotonic()
-        self._refusal = str(error) or type(error).__name__
-        return Retryable(f"Kafka refused a record: {self._refusal}", hint="Run `pdm doctor`.")
-
     async def check_kafka(self) -> Health:
         """Ready: the brokers answer a metadata request and refuse nothing."""
         if not await self._broker.ping(PING_TIMEOUT_S):
             return Health(False, f"no answer from Kafka within {PING_TIMEOUT_S:g} s")
-        if self._refused_since is not None:
-            return Health(False, f"Kafka refuses records: {self._refusal}")
+        if self._refusal is not None:
+            return Health(False, f"Kafka refuses records: {self._refusal.text}")
         return Health(True, "connected")
 
     async def check_producer(self) -> Health:
-        """Live: false once Kafka answers but has refused every record for a minute, which only a new producer mends."""
-        since = self._refused_since
-        if since is None or time.monotonic() - since < REFUSED_FOR_S:
-            return Health(True, "records are taken" if since is None else self._refusal)
-        return Health(False, f"every record refused for {time.monotonic() - since:.0f} s: {self._refusal}")
+        """Live: false after a minute of errors that no retry mends, such as a lost sequence: a new producer does."""
+        refusal = self._refusal
+        if refusal is None or not refusal.is_lasting:
+            return Health(True, "the producer works")
+        refused_s = self._now() - refusal.since_s
+        return Health(refused_s < REFUSED_FOR_S, f"every record refused for {refused_s:.0f} s: {refusal.text}")
+
+    def _note(self, error: KafkaError) -> None:
+        if self._refusal is None:
+            log.warning("simulator.refused", error=repr(error))
+        is_lasting = not error.retriable and not isinstance(error, TopicAuthorizationFailedError)
+        since_s = self._refusal.since_s if self._refusal is not None else self._now()
+        self._refusal = Refusal(repr(error), since_s, is_lasting)

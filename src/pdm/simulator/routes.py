@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import FastAPI, Path, Query
+from fastapi import Body, FastAPI, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pdm.events import MACHINE_ID_PATTERN, ProductType
@@ -144,7 +144,7 @@ def add_routes(app: FastAPI, fleet: Fleet) -> None:
         return Simulations(items=[Simulation.of(run) for run in page], next=more)
 
     @app.post("/simulations", status_code=202, tags=["simulator"], responses=_REFUSALS)
-    async def simulate_many(asks: list[GroupAsk]) -> Simulations:
+    async def simulate_many(asks: Annotated[list[GroupAsk], Body(min_length=1)]) -> Simulations:
         """Start or switch many machines: all of them, or none when one is refused."""
         if sum(ask.count for ask in asks) > MAX_GROUP:
             raise Problem(422, f"more than {MAX_GROUP:,} machines in one call")

@@ -4,6 +4,7 @@ import asyncio
 
 import msgspec
 import pytest
+from aiokafka.errors import KafkaError, OutOfOrderSequenceNumber, UnknownTopicOrPartitionError
 from faststream.kafka import KafkaMessage, TestKafkaBroker
 
 from pdm.config import RAW_TOPIC, TRUTH_TOPIC, HttpSettings, Settings
@@ -16,6 +17,8 @@ from pdm.simulator.outlet import Outlet
 from pdm.simulator.profiles import PROFILES
 from tests.records import NOON
 from tests.unit.simulator.conftest import FakeClock, all_ended
+
+READING = Reading("machine-001", NOON, rpm=1500.0)
 
 
 def test_readings_and_truth_reach_their_topics_keyed_by_machine(clock: FakeClock) -> None:
@@ -56,9 +59,43 @@ def test_before_kafka_is_there_a_send_says_so_and_the_role_is_unready() -> None:
 
     async def story() -> None:
         with pytest.raises(Retryable, match="not connected"):
-            await outlet.send(Reading("machine-001", NOON, rpm=1500.0))
+            await outlet.send(READING)
         assert not (await outlet.check_kafka()).is_ok
         assert (await outlet.check_producer()).is_ok
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("error", "is_live_after_a_minute"),
+    [(OutOfOrderSequenceNumber(), False), (UnknownTopicOrPartitionError(), True)],
+)
+def test_only_an_error_that_no_retry_mends_asks_for_a_new_process(
+    error: KafkaError, is_live_after_a_minute: bool
+) -> None:
+    role, now_s = build(Settings()), 100.0
+    outlet = Outlet(role.broker, now=lambda: now_s)
+    refuses = True
+
+    async def refuse(_: KafkaMessage) -> None:
+        if refuses:
+            raise error
+
+    role.broker.subscriber(RAW_TOPIC, decoder=_as_it_is)(refuse)
+
+    async def story() -> None:
+        nonlocal now_s, refuses
+        async with TestKafkaBroker(role.broker):
+            with pytest.raises(Retryable, match="refused"):
+                await outlet.send(READING)
+            assert (await outlet.check_producer()).is_ok
+            assert not (await outlet.check_kafka()).is_ok
+            now_s += 60.0
+            assert (await outlet.check_producer()).is_ok is is_live_after_a_minute
+            refuses = False
+            await outlet.send(READING)
+            assert (await outlet.check_producer()).is_ok
+            assert (await outlet.check_kafka()).is_ok
 
     asyncio.run(story())
 

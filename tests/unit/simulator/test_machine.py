@@ -168,7 +168,7 @@ def test_a_neglected_tool_passes_the_longest_life_within_five_minutes_and_violat
 
 @pytest.mark.parametrize("profile", ["overstrain", "heat_dissipation", "power", "tool_wear"])
 def test_back_to_normal_clears_every_limit_within_seconds_and_for_good(profile: ProfileName) -> None:
-    for seed in range(10):
+    for seed in range(4):
         worker = machine(profile, seed)
         points(worker, 900)
         worker.switch(Operation(PROFILES["normal"]))

@@ -134,6 +134,7 @@ def test_many_machines_in_one_call(client: TestClient) -> None:
         [{"machine_id": "machine-001"}, {"machine_id": "-"}],
         [{"machine_id": "machine-001"}, {"machine_id": "machine-001"}],
         [{"machine_id": "machine-001", "prefix": "machine-"}],
+        [],
         [{"profile": "normal"}],
         [{"prefix": "m", "count": 100_000}, {"prefix": "n", "count": 100_000}],
     ],
