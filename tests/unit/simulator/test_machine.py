@@ -72,8 +72,8 @@ def test_normal_violates_no_rule_in_thirty_machine_days(seed: int) -> None:
 
 
 def test_ai4i_fails_as_often_as_the_data_set() -> None:
-    """10,000 products, as the data set has (46, 115, 95, 98 failures); bands: four standard deviations of the mean."""
-    runs = 8
+    """10,000 products, as the data set has (46, 115, 95, 98 failures); bands: three standard deviations of the mean."""
+    runs = 3
     counts: Counter[str] = Counter()
     powers_w = []
     for seed in range(runs):
@@ -87,12 +87,12 @@ def test_ai4i_fails_as_often_as_the_data_set() -> None:
             counts["HDF"] += physics.overheats(point.delta_t_k, point.rpm)
             counts["PWF"] += physics.leaves_power_band(power_w)
             counts["OSF"] += physics.overstrains(strain, physics.strain_limit_min_nm(point.product_type))
-    assert counts["TWF"] / runs == pytest.approx(46, abs=9)
-    assert counts["HDF"] / runs == pytest.approx(105, abs=76)
-    assert counts["PWF"] / runs == pytest.approx(105, abs=13)
-    assert counts["OSF"] / runs == pytest.approx(101, abs=16)
-    assert np.mean(powers_w) == pytest.approx(6280, abs=16)
-    assert np.std(powers_w) == pytest.approx(1070, abs=16)
+    assert counts["TWF"] / runs == pytest.approx(46, abs=10)
+    assert counts["HDF"] / runs == pytest.approx(105, abs=94)
+    assert counts["PWF"] / runs == pytest.approx(105, abs=16)
+    assert counts["OSF"] / runs == pytest.approx(101, abs=19)
+    assert np.mean(powers_w) == pytest.approx(6280, abs=20)
+    assert np.std(powers_w) == pytest.approx(1070, abs=20)
 
 
 def next_product(worker: Machine, number: int) -> OperatingPoint:
