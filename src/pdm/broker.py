@@ -98,15 +98,8 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         return self.subscriber.consumer if self.subscriber is not None else None
 
     def is_turning(self) -> bool:
-        """False once a batch has been in hand, or a partition unfetched, for longer than a minute."""
-        if self._began_at is not None and time.monotonic() - self._began_at > STUCK_AFTER_S:
-            return False
-        consumer = self.consumer
-        if consumer is None:
-            return True  # not connected: a restart would not bring Kafka back
-        polled_ms = [consumer.last_poll_timestamp(tp) for tp in consumer.assignment()]
-        oldest = min((ms for ms in polled_ms if ms), default=None)
-        return oldest is None or time.time() - oldest / 1000 < STUCK_AFTER_S
+        """False once a batch has been in hand for longer than a minute: its retries end after ten seconds."""
+        return self._began_at is None or time.monotonic() - self._began_at < STUCK_AFTER_S
 
     def unanswered_s(self) -> float:
         """Time since Kafka last answered a fetch, s; 0 while a batch is in hand, for then nothing is asked."""
@@ -116,17 +109,25 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         newest = max((consumer.last_poll_timestamp(tp) or 0 for tp in consumer.assignment()), default=0)
         return max(0.0, time.time() - newest / 1000) if newest else 0.0
 
+    def data_age_s(self) -> float | None:
+        """Age of the newest record handled, by append time, s; None before the first."""
+        return None if self.newest_append_s is None else max(0.0, time.time() - self.newest_append_s)
+
     async def lag_records(self) -> int:
-        """Records appended but not yet handled, over the assigned partitions; updates the metric of each."""
+        """Records appended but not yet handled, over the assigned partitions."""
         consumer = self.consumer
         if consumer is None:
             return 0
-        total = self._in_hand
-        for tp in consumer.assignment():
-            lag = max(0, (consumer.highwater(tp) or 0) - await consumer.position(tp))
+        lags = {tp: max(0, (consumer.highwater(tp) or 0) - await consumer.position(tp)) for tp in consumer.assignment()}
+        for tp, lag in lags.items():
             metrics.CONSUMER_LAG.labels(self.role, str(tp.partition)).set(lag)
-            total += lag
-        return total
+        return self._in_hand + sum(lags.values())
+
+    async def measure(self) -> None:
+        """Bring the metrics of lag and data age up to date; a role does it every few seconds."""
+        await self.lag_records()
+        if (age_s := self.data_age_s()) is not None:
+            metrics.DATA_AGE.labels(self.role).set(age_s)
 
 
 def subscribe_batches(

@@ -3,7 +3,6 @@
 import asyncio
 import time
 
-from pdm import metrics
 from pdm.broker import Subscription
 from pdm.feature_store import FeatureStore
 from pdm.http import Check, Health
@@ -13,11 +12,13 @@ UNANSWERED_LIMIT_S = 10.0  # a fetch without news is answered within half a seco
 
 
 def consumer_turns(subscription: Subscription) -> Check:
-    """Live: the consumer loop turned within a minute."""
+    """Live: no batch has been in hand for longer than a minute."""
 
     async def check() -> Health:
         is_turning = subscription.is_turning()
-        return Health(is_turning, "the consumer loop turns" if is_turning else "the consumer loop stands still")
+        return Health(
+            is_turning, "batches are handled" if is_turning else "one batch has been in hand for over a minute"
+        )
 
     return check
 
@@ -27,8 +28,7 @@ def consumer_works(subscription: Subscription) -> Check:
 
     async def check() -> Health:
         lag = await subscription.lag_records()
-        age_s = data_age_s(subscription)
-        metrics.DATA_AGE.labels(subscription.role).set(age_s or 0)
+        age_s = subscription.data_age_s()
         if not subscription.assigned:
             return Health(False, "Kafka has assigned no partition (is it up? has `pdm setup` made the topics?)")
         if (unanswered_s := subscription.unanswered_s()) > UNANSWERED_LIMIT_S:
@@ -37,12 +37,6 @@ def consumer_works(subscription: Subscription) -> Check:
         return Health(True, f"{len(subscription.assigned)} partitions, lag {lag} records, {newest}")
 
     return check
-
-
-def data_age_s(subscription: Subscription) -> float | None:
-    """Age of the newest record handled, by append time, s; None before the first."""
-    newest_s = subscription.newest_append_s
-    return None if newest_s is None else max(0.0, time.time() - newest_s)
 
 
 def database_answers(pool: Pool) -> Check:

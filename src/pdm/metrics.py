@@ -10,7 +10,6 @@ BATCH_SECONDS = Histogram("pdm_batch_seconds", "Time to handle one batch", ["rol
 BATCH_FAILURES = Counter("pdm_batch_failures", "Batches that failed and were rewound", ["role"])
 CONSUMER_LAG = Gauge("pdm_consumer_lag_records", "Records not yet handled", ["role", "partition"])
 DATA_AGE = Gauge("pdm_data_age_seconds", "Age (append time) of the newest record handled", ["role"])
-LAST_TURN = Gauge("pdm_consumer_last_turn_timestamp_seconds", "When the consumer loop last turned", ["role"])
 PROBE_AGE = Gauge("pdm_relay_probe_age_seconds", "Age of the newest probe that came through the relay")
 TRANSITIONS = Counter("pdm_episode_transitions", "Episode transitions written", ["event", "failure_type"])
 TRANSITIONS_SKIPPED = Counter("pdm_episode_transitions_skipped", "Transitions that the database already had or refused")

@@ -21,6 +21,7 @@ from pdm.errors import PdmError, Retryable
 
 STOP_S = GRACEFUL_STOP_S + 5.0  # < 30 s orchestrator grace
 RECONNECT_S = 2.0
+MEASURE_S = 5.0
 
 log = structlog.get_logger()
 

@@ -12,7 +12,7 @@ from pdm.inference.machine import Cadence
 from pdm.inference.model_watch import ModelWatch
 from pdm.inference.routes import Trainer, training_routes
 from pdm.inference.scorer import Scorer
-from pdm.runtime import Role, repeat
+from pdm.runtime import MEASURE_S, Role, repeat
 from pdm.store import episodes, models
 from pdm.store.pool import Pool, open_pool, transaction
 
@@ -52,6 +52,7 @@ def build(settings: Settings) -> Role:
         http=http,
         broker=broker,
         background={
+            "measure": lambda: repeat("inference", "measure", MEASURE_S, subscription.measure),
             "model watch": lambda: repeat("inference", "model watch", MODEL_POLL_S, watch.look),
             "upkeep": lambda: repeat("inference", "upkeep", UPKEEP_S, lambda: asyncio.to_thread(_upkeep, pool)),
         },

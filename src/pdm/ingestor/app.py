@@ -11,7 +11,7 @@ from pdm.http import Check, Checks, Health, make_http_app
 from pdm.ingestor.handler import Handler
 from pdm.ingestor.upkeep import keep_partitions, roll_up_closed
 from pdm.ingestor.writer import Writer
-from pdm.runtime import Role, repeat
+from pdm.runtime import MEASURE_S, Role, repeat
 from pdm.store.partitions import has_partition
 from pdm.store.pool import Pool, open_pool, transaction
 
@@ -47,6 +47,7 @@ def build(settings: Settings) -> Role:
         http=make_http_app("ingestor", settings.http, Checks({"consumer": consumer_turns(subscription)}, ready)),
         broker=broker,
         background={
+            "measure": lambda: repeat("ingestor", "measure", MEASURE_S, subscription.measure),
             "partitions": lambda: repeat("ingestor", "partitions", PARTITIONS_S, partitions),
             "minutes": lambda: repeat("ingestor", "minutes", ROLL_UP_S, minutes),
         },

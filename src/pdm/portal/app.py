@@ -19,7 +19,7 @@ from pdm.portal.machine_routes import machine_routes
 from pdm.portal.notifier import Notifier
 from pdm.portal.pages import SecurityHeaders, page_routes, static_files
 from pdm.portal.status import stale_after_s
-from pdm.runtime import Role, repeat
+from pdm.runtime import MEASURE_S, Role, repeat
 from pdm.store.event_log import prune_event_log
 from pdm.store.inbox import prune_inbox
 from pdm.store.notifications import prune_notifications
@@ -78,6 +78,7 @@ def build(settings: Settings) -> Role:
         http=http,
         broker=broker,
         background={
+            "measure": lambda: repeat("portal", "measure", MEASURE_S, subscription.measure),
             "notifier": lambda: repeat("portal", "notifier", 0, notifier.turn),
             "feed": feed.run,
             "live values": lambda: repeat("portal", "live values", 0, live.turn),
