@@ -12,7 +12,7 @@ leg = @printf '\n== %s\n' '$@'; began=$$(date +%s); $(1) && printf '== %s: %s s\
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test fmt lint type unit deploy-check integration acceptance compose-env
+.PHONY: help demo test fmt lint type unit deploy-check integration acceptance pins compose-env
 
 help: ## Show these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -43,6 +43,11 @@ integration: .venv/.dev ## Tests on the real engines
 
 acceptance: .venv/.dev ## The real command line, from outside
 	$(call leg,$(PYTEST) tests/acceptance)
+
+pins: .venv/.dev ## Pin what pyproject.toml has gained in constraints.txt (ARGS=--upgrade: renew every pin)
+	@$(BIN)/pip install --quiet uv
+	$(BIN)/uv --no-config pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header \
+	    --no-annotate --no-emit-package smart-factory-pdm --quiet $(ARGS) --output-file constraints.txt >/dev/null
 
 compose-env: deploy/.env ## Write deploy/.env with random secrets, once
 
