@@ -62,8 +62,7 @@ async def _watch(simulator: "RoleClient", run: dict[str, Any]) -> None:
                 run = await simulator.ask("GET", f"/simulate/{run['machine_id']}")
             except PdmError:
                 break
-    went_on = run["profile"] != profile
-    say(f"{run['machine_id']} {'is back on ' + run['profile'] if went_on else 'stopped'}, {run['sent']} readings sent.")
+    say(f"{run['machine_id']} {'stopped' if run['profile'] == profile else 'is back on ' + run['profile']}.")
 
 
 def _line(run: dict[str, Any], seconds: float) -> str:

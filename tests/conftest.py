@@ -1,0 +1,24 @@
+"""Folders that real engines can live in."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def make_data_dir() -> Iterator[Callable[[], Path]]:
+    """A fresh folder each time; short, and passable by others: as root, PostgreSQL runs as another user."""
+    made: list[Path] = []
+
+    def make() -> Path:
+        folder = Path(tempfile.mkdtemp(prefix="pdm-test-"))
+        folder.chmod(0o711)
+        made.append(folder)
+        return folder
+
+    yield make
+    for folder in made:
+        shutil.rmtree(folder)
