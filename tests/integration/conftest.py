@@ -2,36 +2,26 @@
 
 import asyncio
 import secrets
-import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg import sql
+from tests.desk import Desk
 from tests.plant import Plant
 
 from pdm.config import Settings
 from pdm.local.stack import LocalStack
 from pdm.setup import run_setup
 from pdm.store.pool import open_pool
-from pdm.store.schema import upgrade_main
+from pdm.store.schema import upgrade_ai, upgrade_main
 
 
 @pytest.fixture(scope="session")
-def data_dir() -> Iterator[Path]:
-    """Short and passable by others: PostgreSQL runs as another user when the tests run as root."""
-    folder = Path(tempfile.mkdtemp(prefix="pdm-test-"))
-    folder.chmod(0o711)
-    yield folder
-    shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="session")
-def local_stack(data_dir: Path) -> Iterator[LocalStack]:
+def local_stack(make_data_dir: Callable[[], Path]) -> Iterator[LocalStack]:
     """Engines without roles. A process of its own finds them by `local_stack.environment`."""
-    with LocalStack(Settings(data_dir=data_dir)) as stack:
+    with LocalStack(Settings(data_dir=make_data_dir())) as stack:
         asyncio.run(run_setup(stack.settings, report=lambda _step: None, timeout_s=60))
         yield stack
 
@@ -54,4 +44,19 @@ def plant(stack: Settings) -> Iterator[Plant]:
     yield Plant(database, pool)
     pool.close()
     with psycopg.connect(stack.main_db.conninfo("owner"), autocommit=True) as conn:
+        conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def desk(stack: Settings, plant: Plant) -> Iterator[Desk]:
+    """An empty ai database beside an empty main one, dropped after the test."""
+    name = f"desk_{secrets.token_hex(4)}"
+    with psycopg.connect(stack.ai_db.conninfo("owner"), autocommit=True) as conn:
+        conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    database = stack.ai_db.model_copy(update={"url": stack.ai_db.url.rpartition("/")[0] + f"/{name}"})
+    upgrade_ai(database)
+    pool = open_pool(database.conninfo("portal"), "pdm.test", max_size=8)
+    yield Desk(stack.model_copy(update={"ai_db": database, "main_db": plant.database}), pool)
+    pool.close()
+    with psycopg.connect(stack.ai_db.conninfo("owner"), autocommit=True) as conn:
         conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
