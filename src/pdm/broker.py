@@ -121,7 +121,8 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         lags = {tp: max(0, (consumer.highwater(tp) or 0) - await consumer.position(tp)) for tp in consumer.assignment()}
         for tp, lag in lags.items():
             metrics.CONSUMER_LAG.labels(self.role, str(tp.partition)).set(lag)
-        return self._in_hand + sum(lags.values())
+        total: int = sum(lags.values())
+        return self._in_hand + total
 
     async def measure(self) -> None:
         """Bring the metrics of lag and data age up to date; a role does it every few seconds."""

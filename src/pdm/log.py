@@ -2,10 +2,15 @@
 
 import logging
 import sys
+import time
+from collections.abc import Callable
 
 import structlog
 
 from pdm.config import LogSettings
+
+
+EVERY_S = 30.0
 
 
 def set_up_logging(settings: LogSettings, role: str) -> None:
@@ -30,6 +35,7 @@ def set_up_logging(settings: LogSettings, role: str) -> None:
     )
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)
+    handler.addFilter(_Thinned(time.monotonic))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.level)
@@ -47,3 +53,21 @@ def set_up_logging(settings: LogSettings, role: str) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(role=role)
+
+
+class _Thinned(logging.Filter):
+    """A library's line once in half a minute: aiokafka tells of an absent broker thirty times a second."""
+
+    def __init__(self, monotonic_s: Callable[[], float]) -> None:
+        super().__init__()
+        self._monotonic_s = monotonic_s
+        self._told: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith("aiokafka"):
+            return True
+        key, now_s = (record.name, str(record.msg)), self._monotonic_s()
+        if now_s - self._told.get(key, -EVERY_S) < EVERY_S:
+            return False
+        self._told[key] = now_s
+        return True

@@ -22,6 +22,7 @@ from pdm.errors import PdmError, Retryable
 STOP_S = GRACEFUL_STOP_S + 5.0  # < 30 s orchestrator grace
 RECONNECT_S = 2.0
 MEASURE_S = 5.0
+CLOSE_STREAMS_S = 2  # an open event stream would otherwise hold the process for ever
 
 log = structlog.get_logger()
 
@@ -45,7 +46,11 @@ class Role:
 
 async def run_role(role: Role, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT. Raises what a background task died of: the process must end then."""
-    server = _Server(uvicorn.Config(role.http, host=host, port=port, log_config=None, lifespan="off"))
+    server = _Server(
+        uvicorn.Config(
+            role.http, host=host, port=port, log_config=None, lifespan="off", timeout_graceful_shutdown=CLOSE_STREAMS_S
+        )
+    )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -61,9 +66,7 @@ async def run_role(role: Role, host: str, port: int) -> None:
         await _wait_for_end(tasks, stopped)
     finally:
         stopped.cancel()
-        async with asyncio.timeout(STOP_S):
-            await _stop(role, server, tasks)
-        log.info("role.stopped")
+        await _stop_within_bound(role, server, tasks)
 
 
 async def _wait_for_end(tasks: set[asyncio.Task[None]], stopped: asyncio.Task[bool]) -> None:
@@ -75,6 +78,16 @@ async def _wait_for_end(tasks: set[asyncio.Task[None]], stopped: asyncio.Task[bo
             if task.get_name() != "broker":  # connecting ends well: its consumers go on by themselves
                 raise PdmError(f"the task {task.get_name()} ended by itself", hint="The log above tells why.")
         waiting -= done
+
+
+async def _stop_within_bound(role: Role, server: uvicorn.Server, tasks: set[asyncio.Task[None]]) -> None:
+    try:
+        async with asyncio.timeout(STOP_S):
+            await _stop(role, server, tasks)
+    except TimeoutError:
+        log.error("role.stop_abandoned", after_s=STOP_S)  # what was in hand is delivered again
+    else:
+        log.info("role.stopped")
 
 
 async def _stop(role: Role, server: uvicorn.Server, tasks: set[asyncio.Task[None]]) -> None:
