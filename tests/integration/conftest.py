@@ -19,9 +19,14 @@ from pdm.store.schema import upgrade_ai, upgrade_main
 
 
 @pytest.fixture(scope="session")
-def local_stack(make_data_dir: Callable[[], Path]) -> Iterator[LocalStack]:
+def data_dir(make_data_dir: Callable[[], Path]) -> Path:
+    return make_data_dir()
+
+
+@pytest.fixture(scope="session")
+def local_stack(data_dir: Path) -> Iterator[LocalStack]:
     """Engines without roles. A process of its own finds them by `local_stack.environment`."""
-    with LocalStack(Settings(data_dir=make_data_dir())) as stack:
+    with LocalStack(Settings(data_dir=data_dir)) as stack:
         asyncio.run(run_setup(stack.settings, report=lambda _step: None, timeout_s=60))
         yield stack
 
