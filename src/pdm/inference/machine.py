@@ -14,7 +14,7 @@ from pdm.inference.clock import MachineClock
 from pdm.inference.episode import START, Change, Episode, Position, Verdict, close_by_gap, decide
 from pdm.inference.rules import LIMITS, MODE_OF_LIMIT, LimitCounter, LimitName
 from pdm.inference.scores import ModelCounter, Score
-from pdm.inference.window import Sample, Window
+from pdm.inference.window import Sample, TorqueMean, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +122,10 @@ def _count(machine: Machine, arrival: Arrival) -> None:
 
 def judge(machine: Machine, arrival: Arrival) -> Verdict:
     """Rules guard, the model adds: one verdict from the limits, the mean torque and the model's own persistence."""
-    mean_nm = machine.window.judged_torque_nm()
+    torque = machine.window.torque()
     open_limits = {name: counter for name, counter in machine.limits.items() if counter.opens}
-    mean_opens = mean_nm is not None and mean_nm >= physics.MEAN_TORQUE_LIMIT_NM
-    mean_holds = mean_nm is not None and mean_nm >= physics.MEAN_TORQUE_RELEASE_NM
+    mean_opens = torque is not None and torque.opens
+    mean_holds = torque is not None and torque.holds
     overload_nm = max((counter.overload_nm or 0.0 for counter in open_limits.values()), default=0.0)
     modes: list[FailureType] = [MODE_OF_LIMIT[name] for name in open_limits]
     if mean_opens or overload_nm:
@@ -138,13 +138,13 @@ def judge(machine: Machine, arrival: Arrival) -> Verdict:
         rules_hold=mean_holds or any(not counter.is_released for counter in machine.limits.values()),
         model_holds=machine.model.holds,
         score=1.0 if violated or mean_opens else arrival.score.failure if arrival.score else 0.0,
-        reasons=_reasons(open_limits, mean_nm, overload_nm, arrival.score),
+        reasons=_reasons(open_limits, torque, overload_nm, arrival.score),
         model_version=arrival.score.model_version if arrival.score else None,
     )
 
 
 def _reasons(
-    open_limits: dict[LimitName, LimitCounter], mean_nm: float | None, overload_nm: float, score: Score | None
+    open_limits: dict[LimitName, LimitCounter], torque: TorqueMean | None, overload_nm: float, score: Score | None
 ) -> tuple[str, ...]:
     reasons = [
         f"{counter.violations[-1].margin} ({len(counter.violations)} of the last {len(counter.recent)} readings)"
@@ -154,8 +154,8 @@ def _reasons(
         reasons.append(
             f"torque of the violating readings {overload_nm:.1f} Nm, limit {physics.MEAN_TORQUE_LIMIT_NM:g} Nm"
         )
-    if mean_nm is not None and mean_nm >= physics.MEAN_TORQUE_RELEASE_NM:
-        reasons.append(f"one-minute mean torque {mean_nm:.1f} Nm, limit {physics.MEAN_TORQUE_LIMIT_NM:g} Nm")
+    if torque is not None and torque.opens:
+        reasons.append(f"one-minute mean torque {torque.mean_nm:.1f} Nm, limit {physics.MEAN_TORQUE_LIMIT_NM:g} Nm")
     if score is not None and score.failure >= 0.5:
         reasons.append(f"model {score.model_version}: failure probability {score.failure:.2f}, {score.top_mode}")
     return tuple(reasons) or ("every limit is clear again",)

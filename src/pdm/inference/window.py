@@ -23,6 +23,23 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class TorqueMean:
+    """Mean torque over the window. It opens an episode only where enough readings span enough time; it holds one
+    wherever it is high, else an episode would end while its window fills and open again once it is full."""
+
+    mean_nm: float
+    is_enough: bool
+
+    @property
+    def opens(self) -> bool:
+        return self.is_enough and self.mean_nm >= physics.MEAN_TORQUE_LIMIT_NM
+
+    @property
+    def holds(self) -> bool:
+        return self.mean_nm >= physics.MEAN_TORQUE_RELEASE_NM
+
+
+@dataclass(frozen=True, slots=True)
 class Means:
     """Means over the window; None where no sample has the sensors."""
 
@@ -63,12 +80,15 @@ class Window:
         while samples[0].effective_s <= start_s or len(samples) > MAX_SAMPLES:
             samples.popleft()
 
-    def judged_torque_nm(self) -> float | None:
-        """The mean torque that the plant's rule judges; None until enough readings span enough time."""
+    def torque(self) -> TorqueMean | None:
+        """The mean that the plant's rule judges; None without any torque."""
         timed = [(s.effective_s, s.reading.torque_nm) for s in self.samples if s.reading.torque_nm is not None]
-        if len(timed) < MIN_READINGS or timed[-1][0] - timed[0][0] < MIN_SPAN_S:
+        if not timed:
             return None
-        return _mean([torque for _, torque in timed])
+        return TorqueMean(
+            mean_nm=fsum([torque_nm for _, torque_nm in timed]) / len(timed),
+            is_enough=len(timed) >= MIN_READINGS and timed[-1][0] - timed[0][0] >= MIN_SPAN_S,
+        )
 
     def means(self) -> Means:
         readings = [sample.reading for sample in self.samples]

@@ -75,6 +75,13 @@ def test_the_mean_rule_holds_the_episode_until_the_mean_is_below_60(driver: Driv
     assert cleared[0].close_reason == "cleared"
 
 
+def test_a_fault_right_after_the_start_is_one_episode(driver: Driver) -> None:
+    """Ten calm readings at 10 Hz take a second: the mean is then still that of the fault, in a window not yet full."""
+    driver.send(OVERLOAD, 200, every_s=0.1)
+    driver.send(CALM, 600, every_s=0.1)
+    assert [change.event for change in driver.changes] == ["opened", "cleared"]
+
+
 def test_a_cleared_episode_does_not_reopen_while_the_machine_is_calm(driver: Driver) -> None:
     driver.send(OVERLOAD, 45)
     driver.send(CALM, 300)
