@@ -9,7 +9,6 @@ import structlog
 
 from pdm.config import LogSettings
 
-
 EVERY_S = 30.0
 
 
