@@ -4,7 +4,7 @@ An event of the log carries its id, so that a page which comes back gets what it
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -17,9 +17,9 @@ from pdm.store.event_log import LoggedEvent, LogSpan, events_after, log_span
 from pdm.store.pool import Pool, transaction
 
 POLL_S = 0.25  # events of other replicas; those of this one wake the feed at once
-READ_LIMIT = 500
+READ_LIMIT = 100
 CATCH_UP_MAX = 2_000  # beyond it a page is quicker to load afresh
-QUEUE_LIMIT = 256  # a page that is further behind is cut off; it comes back and resumes by its last id
+QUEUE_LIMIT = 1_000  # a page that is further behind is cut off; it comes back and resumes by its last id
 VALUES_QUEUE_LIMIT = 8  # newer values follow, so a slow page may lack some
 
 
@@ -67,7 +67,7 @@ class Feed:
             for client in self.clients:
                 client.offer(None)
 
-    async def open(self, last_id: int | None) -> AsyncIterator[bytes]:
+    async def open(self, last_id: int | None) -> AsyncGenerator[bytes, None]:
         """What a page gets: everything after `last_id`, then what happens. None: from now on. Raises Retryable."""
         client = Client()
         self.clients.add(client)
@@ -78,7 +78,7 @@ class Feed:
             raise
         return self._stream(client, missed)
 
-    async def _stream(self, client: Client, missed: list[Message]) -> AsyncIterator[bytes]:
+    async def _stream(self, client: Client, missed: list[Message]) -> AsyncGenerator[bytes, None]:
         try:
             for message in missed:
                 yield message.wire
@@ -106,26 +106,34 @@ class Feed:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._awake.wait(), POLL_S)
         self._awake.clear()
-        if self._last_id is None:
-            self._last_id = (await asyncio.to_thread(self._span)).newest
-        while events := await asyncio.to_thread(self._after, self._last_id):
+        position = self._last_id
+        if position is None:
+            position = self._begin_at(await asyncio.to_thread(self._span))
+        while events := await asyncio.to_thread(self._after, position):
             for message in map(_message, events):
                 for client in self.clients:
                     client.offer(message)
-            self._last_id = events[-1].id
+            position = self._last_id = events[-1].id
             self.clients -= {client for client in self.clients if client.is_cut}
 
     async def _catch_up(self, last_id: int | None) -> list[Message]:
-        """The client is known to `_turn` already: what is committed after this read comes through its queue."""
+        """Up to now. The client is known to `_turn` already: what is committed from here on comes through its queue."""
         span = await run_in_threadpool(self._span)
+        self._begin_at(span)
         if last_id is None:
-            return [_notice("hello", span)]
+            last_id = span.newest
         if not span.can_resume_after(last_id) or span.newest - last_id > CATCH_UP_MAX:
-            return [_notice("reset", span)]
-        missed = [_notice("hello", span, last_id)]
+            return [_notice("reset", span.newest)]
+        missed = [_notice("hello", last_id)]
         while events := await run_in_threadpool(self._after, missed[-1].id):
             missed += map(_message, events)
         return missed
+
+    def _begin_at(self, span: LogSpan) -> int:
+        """Where the feed starts: never after what the first page has read, or events between would reach nobody."""
+        if self._last_id is None:
+            self._last_id = span.newest
+        return self._last_id
 
     def _span(self) -> LogSpan:
         with transaction(self.pool) as conn:
@@ -145,7 +153,6 @@ def _message(event: LoggedEvent) -> Message:
     return Message(event.id, encode_event(event.kind, event.payload, event.id))
 
 
-def _notice(kind: str, span: LogSpan, event_id: int | None = None) -> Message:
+def _notice(kind: str, event_id: int) -> Message:
     """`hello`: the stream stands, by which version. `reset`: events are missing, load the state afresh."""
-    event_id = span.newest if event_id is None else event_id
     return Message(event_id, encode_event(kind, f'{{"version":"{pdm.__version__}"}}', event_id))

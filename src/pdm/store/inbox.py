@@ -36,13 +36,13 @@ class Incoming:
 
 def add_to_inbox(conn: Connection, incoming: Sequence[Incoming]) -> list[Incoming]:
     """Remember the ids; return what had not been taken in before, each id once, in the given order."""
-    first = {item.event_id: item for item in reversed(incoming)}
     rows = conn.execute(
         "INSERT INTO portal.inbox (event_id) SELECT unnest(%s::uuid[]) ON CONFLICT DO NOTHING RETURNING event_id",
-        [list(first)],
+        [list({item.event_id for item in incoming})],
     )
     new = {row[0] for row in rows}
-    return [item for item in incoming if item.event_id in new and first[item.event_id] is item]
+    first = {item.event_id: item for item in reversed(incoming) if item.event_id in new}
+    return [first.pop(item.event_id) for item in incoming if item.event_id in first]
 
 
 def apply_to_alerts(conn: Connection, fresh: Sequence[Incoming]) -> list[Incoming]:
