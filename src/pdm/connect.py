@@ -100,10 +100,12 @@ def _outbox_router() -> dict[str, str]:
 class ConnectClient:
     """One connector through Connect's REST API. Calls raise Retryable (away, rebalancing) or Misconfigured."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._name = settings.connect.connector
         self._url = settings.connect.url.rstrip("/")
-        self._http = httpx.AsyncClient(base_url=self._url, timeout=REQUEST_TIMEOUT_S, trust_env=False)
+        self._http = httpx.AsyncClient(
+            base_url=self._url, timeout=REQUEST_TIMEOUT_S, trust_env=False, transport=transport
+        )
 
     async def __aenter__(self) -> Self:
         return self

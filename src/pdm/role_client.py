@@ -12,7 +12,13 @@ from pdm.errors import Misconfigured, PdmError, Retryable
 class RoleClient:
     """One role's routes. Every call raises Retryable when nothing answers, PdmError with what the role said."""
 
-    def __init__(self, settings: Settings, role: RoleName, timeout_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        role: RoleName,
+        timeout_s: float = 10.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         self.url = settings.role_url(role)
         self._role = role
         key = settings.http.api_key
@@ -21,6 +27,7 @@ class RoleClient:
             headers={"X-API-Key": key.get_secret_value()} if key else {},
             timeout=timeout_s,
             trust_env=False,  # roles are neighbours, never behind a proxy
+            transport=transport,
         )
 
     async def __aenter__(self) -> Self:
