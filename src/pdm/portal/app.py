@@ -17,7 +17,7 @@ from pdm.portal.health import make_checks, make_relay_probe
 from pdm.portal.live import LiveValues
 from pdm.portal.machine_routes import machine_routes
 from pdm.portal.notifier import Notifier
-from pdm.portal.pages import SecurityHeaders, page_routes, static_files
+from pdm.portal.pages import SecurityHeaders, Static, page_routes
 from pdm.portal.status import stale_after_s
 from pdm.runtime import MEASURE_S, Role, repeat
 from pdm.store.event_log import prune_event_log
@@ -65,7 +65,7 @@ def build(settings: Settings) -> Role:
     http.include_router(alert_routes(ai))
     http.include_router(event_routes(feed, settings.kafka))
     http.include_router(page_routes(fleet, ai, settings.portal.locale))
-    http.mount("/static", static_files())
+    http.mount("/static", Static())
     http.add_middleware(SecurityHeaders)
 
     async def close() -> None:

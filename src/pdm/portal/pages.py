@@ -52,8 +52,16 @@ class Overview:
     recent: list[Alert]
 
 
-def static_files() -> StaticFiles:
-    return StaticFiles(directory=Path(__file__).parent / "static")
+class Static(StaticFiles):
+    """The files beside this module. A browser asks each time whether its copy is still good: scripts must match."""
+
+    def __init__(self) -> None:
+        super().__init__(directory=Path(__file__).parent / "static")
+
+    def file_response(self, *args: Any, **options: Any) -> Response:
+        response = super().file_response(*args, **options)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
 
 
 def page_routes(fleet: Fleet, ai: Pool, default_locale: Locale) -> APIRouter:
