@@ -13,6 +13,7 @@ from pdm.local.life import Life
 from pdm.local.logfile import LogFile
 from pdm.local.sweep import stop_all
 
+NAME = "guard"
 FAREWELL = b"done"
 LATE_STARTER_S = 0.5  # a process forked in the other side's last moment bears its mark by then
 FAREWELL_S = 5.0
@@ -22,7 +23,7 @@ class Guard:
     """The stack's side of the pipe."""
 
     def __init__(self, life: Life, environment: Mapping[str, str], log: LogFile) -> None:
-        command = [sys.executable, "-P", "-m", "pdm.local.guard", life.mark, life.mark_of("guard")]
+        command = [sys.executable, "-P", "-m", "pdm.local.guard", life.mark_of(NAME)]
         with log.open_new_life() as output:
             self._process = subprocess.Popen(
                 command,
@@ -60,4 +61,4 @@ def tell(line: str) -> None:
 
 
 if __name__ == "__main__":
-    watch(sys.argv[1])
+    watch(sys.argv[1].removesuffix(NAME))

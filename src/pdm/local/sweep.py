@@ -31,7 +31,7 @@ class Found:
 
 def find(mark: str) -> list[Found]:
     """Every process of this machine whose command line bears the mark; never the caller."""
-    pattern = re.compile(re.escape(mark) + r"(?:[0-9a-f]+\.)?([a-z-]+)")
+    pattern = re.compile(re.escape(mark) + r"(?:[0-9a-f]+\.)?([a-z-]+)(?=\s|$)")
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):

@@ -54,6 +54,14 @@ def test_another_life_on_the_same_folder_is_left_alone(life: Life, spawn: Spawn)
     assert find(life.mark) == []
 
 
+def test_a_guard_is_never_found_whatever_its_life_is_called(life: Life, tmp_path: Path) -> None:
+    guard = Guard(Life(life.folder_id, "b0b0b0b0"), {}, LogFile(tmp_path / "guard.log"))
+    try:
+        assert find(folder_mark(life.folder_id)) == []
+    finally:
+        guard.dismiss()
+
+
 def test_roles_end_first_then_connect_then_kafka(life: Life, spawn: Spawn) -> None:
     for name in ("kafka", "portal", "connect", "postgres-ai", "inference", "valkey"):
         spawn(name)
