@@ -103,6 +103,7 @@ class ConnectClient:
     def __init__(self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._name = settings.connect.connector
         self._url = settings.connect.url.rstrip("/")
+        self._password = settings.ai_db.password("cdc")
         self._http = httpx.AsyncClient(
             base_url=self._url, timeout=REQUEST_TIMEOUT_S, trust_env=False, transport=transport
         )
@@ -132,7 +133,11 @@ class ConnectClient:
             return None
         parts = [found["connector"], *found["tasks"]]
         trouble = next((part["trace"].strip().splitlines()[0] for part in parts if part.get("trace")), "")
-        return ConnectorState(found["connector"]["state"], tuple(task["state"] for task in found["tasks"]), trouble)
+        return ConnectorState(
+            found["connector"]["state"],
+            tuple(task["state"] for task in found["tasks"]),
+            self._without_password(trouble),
+        )
 
     async def restart_failed(self) -> None:
         """Restart what has failed of the connector and its task, and nothing else."""
@@ -160,17 +165,18 @@ class ConnectClient:
             return absent["absent"]
         if answer.is_success:
             return answer.json() if answer.content else None
-        raise _refusal(answer, body or {})
+        raise self._refusal(answer)
 
+    def _refusal(self, answer: httpx.Response) -> PdmError:
+        try:
+            said = str(answer.json()["message"])
+        except (ValueError, KeyError, TypeError):
+            said = answer.reason_phrase
+        message = f"Kafka Connect answered {answer.status_code}: {self._without_password(said)}"
+        if answer.status_code == 400:
+            hint = "Does the relay's PostgreSQL role, password and address hold from there?"
+            return Misconfigured(message, hint=hint)
+        return Retryable(message)
 
-def _refusal(answer: httpx.Response, sent: Mapping[str, str]) -> PdmError:
-    try:
-        said = str(answer.json()["message"])
-    except (ValueError, KeyError, TypeError):
-        said = answer.reason_phrase
-    if secret := sent.get("database.password"):
-        said = said.replace(secret, "***")
-    message = f"Kafka Connect answered {answer.status_code}: {said}"
-    if answer.status_code == 400:
-        return Misconfigured(message, hint="Does the relay's PostgreSQL role, password and address hold from there?")
-    return Retryable(message)
+    def _without_password(self, said: str) -> str:
+        return said.replace(self._password.get_secret_value(), "***") if self._password else said
