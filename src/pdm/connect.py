@@ -66,6 +66,7 @@ def connector_config(settings: Settings) -> dict[str, str]:
         "skipped.operations": "u,d,t",
         "tombstones.on.delete": "false",
         "poll.interval.ms": "50",
+        "retriable.restart.connector.wait.ms": "2000",  # once the database is back; the default is 10 s without alerts
         # The heartbeat is an outbox row: it moves the slot on and travels the whole relay, so its age is our health.
         "heartbeat.interval.ms": str(round(settings.connect.heartbeat_s * 1000)),
         "heartbeat.action.query": "INSERT INTO public.outbox (topic_name, msg_key, message_payload) "
@@ -132,7 +133,8 @@ class ConnectClient:
         if found is None:
             return None
         parts = [found["connector"], *found["tasks"]]
-        trouble = next((part["trace"].strip().splitlines()[0] for part in parts if part.get("trace")), "")
+        trace = next((part["trace"].strip() for part in parts if part.get("trace")), "")
+        trouble = trace.partition("\n")[0].rpartition("Exception: ")[2]  # without the name of the Java class
         return ConnectorState(
             found["connector"]["state"],
             tuple(task["state"] for task in found["tasks"]),

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from pdm.config import AiDatabase, DatabaseSettings, MainDatabase, Settings
+from pdm.doctor import Finding, examine
 from pdm.errors import Misconfigured
 from pdm.setup import Step, run_setup
 from pdm.store.pool import connect
@@ -125,18 +126,23 @@ def test_a_topic_with_other_settings_is_aligned_and_other_partitions_are_reporte
     assert all(topic.wrong_configs == {} for topic in found.values())
 
 
+def connector_api(settings: Settings) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=f"{settings.connect.url}/connectors/{settings.connect.connector}")
+
+
 @asynccontextmanager
 async def paused_connector(settings: Settings) -> AsyncIterator[None]:
-    async with httpx.AsyncClient(base_url=f"{settings.connect.url}/connectors/{settings.connect.connector}") as http:
-        await switch(http, "/pause", "PAUSED")
+    async with connector_api(settings) as http:
+        await http.put("/pause")
+        await wait_for_task(http, "PAUSED")
         try:
             yield
         finally:
-            await switch(http, "/resume", "RUNNING")
+            await http.put("/resume")
+            await wait_for_task(http, "RUNNING")
 
 
-async def switch(http: httpx.AsyncClient, path: str, state: str) -> None:
-    await http.put(path)
+async def wait_for_task(http: httpx.AsyncClient, state: str) -> None:
     async with asyncio.timeout(20):
         while (await http.get("/status")).json()["tasks"][0]["state"] != state:  # noqa: ASYNC110  # Connect tells nobody
             await asyncio.sleep(0.1)
@@ -153,3 +159,34 @@ def test_a_paused_connector_is_left_paused_and_reported(stack: Settings) -> None
 
     assert steps[-1].state == "warning"
     assert "is PAUSED and was left so" in steps[-1].detail
+
+
+def test_a_failed_relay_is_healed(stack: Settings) -> None:
+    """Its password was changed behind its back: set-up sets the right one again and restarts the task."""
+
+    async def break_relay() -> None:
+        with psycopg.connect(stack.ai_db.conninfo("owner"), autocommit=True) as conn:
+            conn.execute("ALTER ROLE pdm_cdc PASSWORD 'wrong'")
+        async with connector_api(stack) as http:
+            await http.post("/tasks/0/restart")
+            await wait_for_task(http, "FAILED")
+
+    asyncio.run(break_relay())
+
+    relay = set_up(stack)[-1]
+
+    assert (relay.name, relay.state) == ("relay", "done")
+
+
+def test_doctor_names_a_failed_relay_and_finds_a_healthy_one_well(stack: Settings) -> None:
+    async def examine_paused() -> list[Finding]:
+        async with paused_connector(stack):
+            return await examine(stack, probe_timeout_s=1)
+
+    paused = {finding.part: finding for finding in asyncio.run(examine_paused())}
+    healthy = {finding.part: finding for finding in asyncio.run(examine(stack))}
+
+    assert paused["connector"].state == paused["relay"].state == "wrong"
+    assert "/resume" in paused["connector"].advice
+    wrong = {part for part, finding in healthy.items() if finding.state == "wrong"}
+    assert wrong == {"role simulator", "role ingestor", "role inference", "role portal"}
