@@ -14,15 +14,17 @@ Prepare = Callable[[], Program]
 VERSIONS = "versions.json"
 
 
-def preparations(place: Place, class_path: "Future[list[Path]]") -> dict[str, Prepare]:
-    """By engine; each may take seconds, and all may run at once."""
-    return {
-        "postgres-main": partial(postgres.prepare, place, "main"),
-        "postgres-ai": partial(postgres.prepare, place, "ai"),
-        "valkey": partial(valkey.prepare, place),
-        "kafka": lambda: kafka.prepare_broker(place, class_path.result()),
-        "connect": lambda: kafka.prepare_connect(place, class_path.result()),
-    }
+def preparations(place: Place, class_path: "Future[list[Path]]") -> list[dict[str, Prepare]]:
+    """By engine; each may take seconds. Those of one entry come one after the other, the entries all at once."""
+    return [
+        {"postgres-main": partial(postgres.prepare, place, "main")},
+        {"postgres-ai": partial(postgres.prepare, place, "ai")},
+        {"valkey": partial(valkey.prepare, place)},
+        {  # Connect that waits for Kafka asks so often that it slows Kafka's start
+            "kafka": lambda: kafka.prepare_broker(place, class_path.result()),
+            "connect": lambda: kafka.prepare_connect(place, class_path.result()),
+        },
+    ]
 
 
 def current_versions() -> dict[str, str]:

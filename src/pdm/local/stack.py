@@ -4,7 +4,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -21,12 +21,12 @@ from pdm.local.addresses import (
     running_document,
     usual_ports,
 )
-from pdm.local.engines import check_versions, preparations
+from pdm.local.engines import Prepare, check_versions, preparations
 from pdm.local.folder import DataFolder
 from pdm.local.guard import Guard
 from pdm.local.life import Life, folder_mark
 from pdm.local.logfile import LogFile
-from pdm.local.program import Place, Program
+from pdm.local.program import Place
 from pdm.local.progress import OnProgress, ignore
 from pdm.local.roles import role_program
 from pdm.local.supervision import Supervision
@@ -102,9 +102,7 @@ class LocalStack:
         postgres.copy_engine(place)
         with ThreadPoolExecutor() as pool:
             class_path = pool.submit(self._class_path)
-            starts = [
-                pool.submit(self._bring_up, name, prepare) for name, prepare in preparations(place, class_path).items()
-            ]
+            starts = [pool.submit(self._bring_up_in_turn, chain) for chain in preparations(place, class_path)]
             try:
                 self._wait_for(lambda: _all_done(starts))
             except BaseException:
@@ -146,7 +144,12 @@ class LocalStack:
         self._supervision.tell("jars", "ready", time.monotonic() - started)
         return paths
 
-    def _bring_up(self, name: str, prepare: Callable[[], Program]) -> None:
+    def _bring_up_in_turn(self, chain: Mapping[str, Prepare]) -> None:
+        for name, prepare in chain.items():
+            if not self._supervision.stopping.is_set():
+                self._bring_up(name, prepare)
+
+    def _bring_up(self, name: str, prepare: Prepare) -> None:
         stopping = self._supervision.stopping
         self._supervision.tell(name, "preparing")
         program = prepare()
