@@ -40,7 +40,7 @@ def test_a_simulation_ends_by_itself_and_by_ctrl_c(up: Cli) -> None:
     assert by_itself.code == 0
     assert by_itself.out.endswith("machine-101 stopped.\n")
     assert by_hand.code == 130
-    assert "machine-102 stopped after" in by_hand.out
+    assert "machine-102 stopped, readings sent: " in by_hand.out
 
 
 def test_a_refused_simulation_is_one_line(up: Cli) -> None:

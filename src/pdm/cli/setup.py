@@ -15,7 +15,7 @@ WAITING_SHOWN_AFTER_S = 3.0
 
 
 def setup(
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for engines that are starting.")] = 120.0,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for engines that are starting.")] = 120.0,
 ) -> None:
     """Bring databases, topics and relay to this version. Safe to repeat, also from many places at once."""
     from pdm.setup import run_setup

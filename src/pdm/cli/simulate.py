@@ -41,13 +41,13 @@ async def _simulate(machine_id: str, wanted: dict[str, Any]) -> None:
     path = f"/simulate/{machine_id}"
     async with RoleClient(load_settings(), "simulator") as simulator:
         run = await simulator.ask("POST", path, **wanted)
-        say(f"{machine_id} runs on {run['profile']}, {run['rate_hz']:g} readings a second. Ctrl-C ends it.")
+        say(f"{machine_id} runs on {run['profile']}, {run['rate_hz']:g} Hz. Ctrl-C ends it.")
         try:
             await _watch(simulator, run)
         except asyncio.CancelledError:
             with suppress(PdmError):  # it may have ended in the same moment
                 run = await simulator.ask("DELETE", path)
-                say(f"{machine_id} stopped after {run['sent']} readings.")
+                say(f"{machine_id} stopped, readings sent: {run['sent']}.")
             raise
 
 
@@ -67,4 +67,4 @@ async def _watch(simulator: "RoleClient", run: dict[str, Any]) -> None:
 
 def _line(run: dict[str, Any], seconds: float) -> str:
     skipped = f", {run['skipped']} skipped" if run["skipped"] else ""
-    return f"{seconds:5.0f} s  {run['profile']}, {run['state']}: {run['sent']} readings sent{skipped}"
+    return f"{seconds:5.0f} s  {run['profile']}, {run['state']}, readings sent: {run['sent']}{skipped}"

@@ -79,7 +79,9 @@ def translated_errors() -> Iterator[None]:
     except pg.InvalidPassword as error:
         raise Misconfigured(f"PostgreSQL refused the password: {_first_line(error)}") from error
     except _AWAY as error:
-        raise Retryable(f"PostgreSQL: {_first_line(error)}", hint="Is the server running and its URL right?") from error
+        raise Retryable(
+            f"PostgreSQL: {_first_line(error)}", hint="Is it running, and are its URL and password right?"
+        ) from error
     except _NOT_SET_UP as error:
         raise Retryable(f"PostgreSQL: {_first_line(error)}", hint="Run `pdm setup`.") from error
 

@@ -54,7 +54,7 @@ def test_wrong_settings_are_one_line_and_exit_2(call: Call, monkeypatch: pytest.
 
 
 def test_absent_engines_are_one_line_and_exit_1(call: Call) -> None:
-    code, _, err = call("setup", "--timeout", "1")
+    code, _, err = call("setup", "--timeout", "0")
 
     assert code == 1
     assert err.startswith("error: ")
@@ -93,7 +93,7 @@ def test_an_unknown_command_or_role_is_a_usage_error(call: Call) -> None:
 
 
 def test_doctor_and_status_tell_what_is_away_instead_of_failing(call: Call) -> None:
-    code, out, err = call("doctor", "--probe-timeout", "1")
+    code, out, err = call("doctor", "--probe-timeout", "0.1")
     assert (code, err) == (1, "")
     assert "Kafka does not answer at 127.0.0.1:1" in out
     assert "→ Run `pdm up`, or `pdm run portal`." in out
