@@ -26,8 +26,8 @@ fmt: .venv/.dev ## Format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-lint: .venv/.dev ## Style, format, and who may import whom
-	$(call leg,$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/lint-imports --no-logo)
+lint: .venv/.dev ## Style, format, pins, and who may import whom
+	$(call leg,$(BIN)/ruff check && $(BIN)/ruff format --check && $(PYTEST) -q tests/architecture)
 
 type: .venv/.dev ## Types
 	$(call leg,$(BIN)/mypy)

@@ -85,9 +85,12 @@ class Journey:
         if not self.sent:
             return
         first = self.sent[min(self.sent)]
+        stored = self.stored.get(first.reading.timestamp)
         where = f"{RAW_TOPIC} partition {first.partition} offset {first.offset}"
-        yield Hop("sent", first.at_s, f"torque {_number(first.reading.torque_nm)} Nm, {where}")
-        if (stored := self.stored.get(first.reading.timestamp)) is None:
+        # What is stored was sent before: the first look at a topic may come later than the first look at a table.
+        sent_at_s = min(first.at_s, stored[0]) if stored else first.at_s
+        yield Hop("sent", sent_at_s, f"torque {_number(first.reading.torque_nm)} Nm, {where}")
+        if stored is None:
             return
         yield Hop("stored", stored[0], "the same values in sensor_log")
         yield from self._hops_of_episode()

@@ -1,6 +1,5 @@
 """What a person sees when something is wrong: one line, and an exit code that says whose turn it is."""
 
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -101,14 +100,3 @@ def test_doctor_and_status_tell_what_is_away_instead_of_failing(call: Call) -> N
     code, out, err = call("status")
     assert (code, err) == (1, "")
     assert "no ingestor" in out
-
-
-def test_the_ingestor_command_never_loads_torch() -> None:
-    program = (
-        "import sys; sys.argv = ['pdm', 'run', 'ingestor', '--help']\n"
-        "import pdm.cli, pdm.ingestor.app\n"
-        "try: pdm.cli.main()\n"
-        "except SystemExit: sys.exit('torch' in sys.modules)"
-    )
-
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=False).returncode == 0

@@ -56,3 +56,14 @@ def test_imports_start_nothing_and_only_inference_loads_torch() -> None:
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.stderr.strip() == ""
     assert ended.returncode == 0
+
+
+def test_the_ingestor_command_never_loads_torch() -> None:
+    program = (
+        "import sys; sys.argv = ['pdm', 'run', 'ingestor', '--help']\n"
+        "import pdm.cli, pdm.ingestor.app\n"
+        "try: pdm.cli.main()\n"
+        "except SystemExit: sys.exit('torch' in sys.modules)"
+    )
+
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=False).returncode == 0
