@@ -111,26 +111,28 @@ class HttpSettings(Block):
         return value
 
 
-class SimulatorSettings(Block):
-    url: str = ""  # how others reach it; empty: this machine, at http.simulator_port
+class RoleBlock(Block):
+    url: str = ""  # where other processes reach this role; empty: this machine, at its port
+
+
+class SimulatorSettings(RoleBlock):
     max_machines: int = Field(1_000, ge=1)
     max_rate_hz: float = Field(100.0, gt=0)
 
 
-class IngestorSettings(Block):
+class IngestorSettings(RoleBlock):
     max_records: int = Field(10_000, ge=1)
     retention_days: int = Field(30, ge=2)  # readings up to two days late are always taken
     partitions_ahead: int = Field(7, ge=1)
 
 
-class InferenceSettings(Block):
-    url: str = ""  # how the portal and the CLI reach it; empty: this machine, at http.inference_port
+class InferenceSettings(RoleBlock):
     max_records: int = Field(5_000, ge=1)
     max_interval_s: float = Field(5.0, gt=0, le=600)
     model_dir: Path | None = None  # empty: `models` inside data_dir
 
 
-class PortalSettings(Block):
+class PortalSettings(RoleBlock):
     locale: Literal["ko", "en"] = "ko"  # language of alert lines; pages follow the reader's choice
 
 
@@ -189,8 +191,8 @@ class Settings(BaseSettings):
 
     def role_url(self, role: RoleName) -> str:
         """Where another process of this installation reaches `role`."""
-        named = {"simulator": self.simulator.url, "inference": self.inference.url}.get(role, "")
-        return named or f"http://127.0.0.1:{self.http.port(role)}"
+        block: RoleBlock = getattr(self, role)
+        return block.url or f"http://127.0.0.1:{self.http.port(role)}"
 
     @property
     def model_dir(self) -> Path:
