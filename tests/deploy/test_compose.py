@@ -24,7 +24,13 @@ PASSWORDS = {
 
 def compose(env_file: Path) -> "subprocess.CompletedProcess[str]":
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PDM_")}
-    command = [BIN / "docker-compose", "--env-file", env_file, "-f", DEPLOY / "compose.yaml", "config", "--format=json"]
+    command = [
+        str(BIN / "docker-compose"),
+        f"--env-file={env_file}",
+        f"--file={DEPLOY / 'compose.yaml'}",
+        "config",
+        "--format=json",
+    ]
     return subprocess.run(command, env=inherited, capture_output=True, text=True, check=False, timeout=60)
 
 
