@@ -53,7 +53,7 @@ compose-env: deploy/.env ## Write deploy/.env with random secrets, once
 
 deploy/.env: | deploy/.env.example
 	@umask 077; while IFS= read -r line; do \
-	    case $$line in *=random) line=$${line%random}$$(LC_ALL=C tr -dc A-Za-z0-9 </dev/urandom | head -c 32);; esac; \
+	    case $$line in PDM_*=) line=$$line$$(LC_ALL=C tr -dc A-Za-z0-9 </dev/urandom | head -c 32);; esac; \
 	    printf '%s\n' "$$line"; \
 	done <deploy/.env.example >$@
 	@echo 'Wrote deploy/.env. It holds the secrets of the stack: keep it, and keep it private.'

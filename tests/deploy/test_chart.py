@@ -114,8 +114,8 @@ def test_no_pod_gets_a_password_that_is_not_its_own() -> None:
     own = {
         "simulator": set(),
         "ingestor": {"ingestorPassword"},
-        "inference": {"inferencePassword"},
-        "portal": {"portalPassword"},
+        "inference": {"inferencePassword", "redisPassword"},
+        "portal": {"portalPassword", "redisPassword"},
         "setup": {*OWN_SECRETS} - {"apiKey"},
     }
     found = {
@@ -124,7 +124,7 @@ def test_no_pod_gets_a_password_that_is_not_its_own() -> None:
             for variable in pod["containers"][0]["env"]
             if "valueFrom" in variable
         }
-        - {"apiKey", "redisPassword"}
+        - {"apiKey"}
         for component, pod in pods(render(VARIANTS["everything on"])).items()
     }
     assert found == own

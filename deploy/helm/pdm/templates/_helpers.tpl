@@ -59,17 +59,23 @@ app.kubernetes.io/component: {{ .component }}
 {{- define "pdm.secrets" -}}
 {{- range $variable, $key := .secrets }}
 - name: {{ $variable }}
-  valueFrom: {secretKeyRef: {name: {{ include "pdm.secret" $.root }}, key: {{ $key }}}}
+  valueFrom:
+    secretKeyRef:
+      name: {{ include "pdm.secret" $.root }}
+      key: {{ $key }}
+      {{- if eq $key "redisPassword" }}
+      optional: true  # an engine without one is possible
+      {{- end }}
 {{- end }}
 - name: PDM_HTTP__API_KEY
   valueFrom: {secretKeyRef: {name: {{ include "pdm.secret" .root }}, key: apiKey}}
-- name: PDM_REDIS__PASSWORD
-  valueFrom: {secretKeyRef: {name: {{ include "pdm.secret" .root }}, key: redisPassword, optional: true}}
 {{- end -}}
 
 {{- define "pdm.pod" -}}
 serviceAccountName: {{ include "pdm.name" . }}
 automountServiceAccountToken: false
+# Kubernetes would name our own services by PDM_… variables, which are for settings.
+enableServiceLinks: false
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets: {{ toYaml . | nindent 2 }}
 {{- end }}
