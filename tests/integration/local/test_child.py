@@ -44,7 +44,7 @@ Start = Callable[..., tuple[Child, Told]]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    stopping, started = threading.Event(), []
+    stopping, started, others = threading.Event(), [], set(psutil.Process().children())
 
     def start_child(
         code: str, *, is_ready: Callable[[], bool] | None, start_timeout_s: float = WAIT_S
@@ -58,7 +58,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     yield start_child
     stopping.set()
-    for process in psutil.Process().children():
+    for process in set(psutil.Process().children()) - others:
         process.kill()
     for child in started:
         child.join(WAIT_S)
