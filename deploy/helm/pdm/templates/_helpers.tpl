@@ -67,8 +67,6 @@ app.kubernetes.io/component: {{ .component }}
       optional: true  # an engine without one is possible
       {{- end }}
 {{- end }}
-- name: PDM_HTTP__API_KEY
-  valueFrom: {secretKeyRef: {name: {{ include "pdm.secret" .root }}, key: apiKey}}
 {{- end -}}
 
 {{- define "pdm.pod" -}}
