@@ -4,9 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from pdm.store import locks
 from pdm.store.pool import Connection
-
-_LOCK_KEY = 7_261_002  # any number of its own, the same for every portal on one database
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,7 @@ class LogSpan:
 
 def lock_event_log(conn: Connection) -> None:
     """Wait for the other writers, until the end of the transaction. Take it before any other lock."""
-    conn.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK_KEY])
+    conn.execute("SELECT pg_advisory_xact_lock(%s)", [locks.EVENT_LOG])
 
 
 def append_events(conn: Connection, kind: str, payloads: Iterable[str]) -> None:

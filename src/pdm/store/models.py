@@ -7,9 +7,8 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from pdm.store import locks
 from pdm.store.pool import Connection
-
-_TRAINING_LOCK = 7_261_002  # held by the process that trains, so that its death is seen at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ def queue_job(conn: Connection, job_id: UUID) -> bool:
 
 def fail_abandoned_jobs(conn: Connection) -> int:
     """Mark jobs whose process is gone as failed. A running job holds the training lock, a queued one gets a minute."""
-    if conn.execute("SELECT pg_try_advisory_xact_lock(%s)", [_TRAINING_LOCK]).fetchone() != (True,):
+    if conn.execute("SELECT pg_try_advisory_xact_lock(%s)", [locks.TRAINING]).fetchone() != (True,):
         return 0
     return conn.execute(
         "UPDATE training_job SET state = 'failed', finished_at = now(), detail = 'its process ended'"
@@ -54,7 +53,7 @@ def fail_abandoned_jobs(conn: Connection) -> int:
 
 def take_training_lock(conn: Connection) -> bool:
     """Held until the connection ends."""
-    return conn.execute("SELECT pg_try_advisory_lock(%s)", [_TRAINING_LOCK]).fetchone() == (True,)
+    return conn.execute("SELECT pg_try_advisory_lock(%s)", [locks.TRAINING]).fetchone() == (True,)
 
 
 def update_job(conn: Connection, job_id: UUID, state: str, progress: float, detail: str) -> bool:

@@ -10,13 +10,12 @@ from typing import Literal
 
 from psycopg import sql
 
+from pdm.store import locks
 from pdm.store.pool import Connection
 
 BEHIND_DAYS = 2  # readings this late are taken from the first day on: the log itself is kept for 48 hours
 DROP_TIMEOUT_MS = 10_000  # a drop waits for older transactions; one cut short is ended at the next turn
 
-_MAKE_LOCK_KEY = 7_261_002
-_DROP_LOCK_KEY = 7_261_003
 _DAY = timedelta(days=1)
 
 _DAYS = """
@@ -62,7 +61,7 @@ def ensure_partitions(conn: Connection, today: date, *, ahead: int, behind: int 
     days = _existing_days(conn)
     if not days.issuperset(wanted):
         with conn.transaction():
-            conn.execute("SELECT pg_advisory_xact_lock(%s)", [_MAKE_LOCK_KEY])
+            conn.execute("SELECT pg_advisory_xact_lock(%s)", [locks.MAKE_PARTITIONS])
             days = _existing_days(conn)
             for day in wanted:
                 if day not in days:
@@ -82,7 +81,7 @@ def drop_expired(conn: Connection, today: date, retention_days: int) -> list[dat
     replica is at it.
     """
     conn.execute(sql.SQL("SET statement_timeout = {}").format(DROP_TIMEOUT_MS))
-    row = conn.execute("SELECT pg_try_advisory_lock(%s)", [_DROP_LOCK_KEY]).fetchone()
+    row = conn.execute("SELECT pg_try_advisory_lock(%s)", [locks.DROP_PARTITIONS]).fetchone()
     if row is None or not row[0]:
         return []
     try:
@@ -91,7 +90,7 @@ def drop_expired(conn: Connection, today: date, retention_days: int) -> list[dat
             _drop(conn, sql.Identifier(name), state)
         return [day for _, day, _ in rows]
     finally:
-        conn.execute("SELECT pg_advisory_unlock(%s)", [_DROP_LOCK_KEY])
+        conn.execute("SELECT pg_advisory_unlock(%s)", [locks.DROP_PARTITIONS])
 
 
 def _drop(conn: Connection, name: sql.Identifier, state: Literal["attached", "pending", "detached"]) -> None:

@@ -15,12 +15,12 @@ from sqlalchemy.exc import DBAPIError
 
 from pdm.config import AiDatabase, DatabaseSettings, DbRole, MainDatabase
 from pdm.errors import Retryable
+from pdm.store import locks
 from pdm.store.pool import Connection, connect, translated_errors
 
 Environment = Literal["main", "ai", "portal"]
 
 _SCHEMAS: dict[Environment, str] = {"main": "public", "ai": "public", "portal": "portal"}
-_LOCK_KEY = 7_261_001  # any number, the same for every `pdm setup` on one database
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _MAIN_ROLES: tuple[DbRole, ...] = ("ingestor", "inference", "portal")
 _AI_ROLES: tuple[DbRole, ...] = ("inference", "portal", "cdc")
@@ -53,7 +53,7 @@ def _migrate(settings: DatabaseSettings, *environments: Environment) -> None:
     url = "postgresql+psycopg://" + settings.conninfo("owner").partition("://")[2]
     engine = create_engine(url, poolclass=NullPool, connect_args={"application_name": "pdm.setup"})
     with translated_errors(), _driver_errors(), engine.begin() as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": locks.SCHEMA})
         for environment in environments:
             connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMAS[environment]}"))
             config = _alembic_config(environment)
@@ -81,7 +81,7 @@ def _alembic_config(environment: Environment) -> Config:
 def _create_roles(settings: DatabaseSettings, roles: tuple[DbRole, ...]) -> None:
     try:
         with connect(settings.conninfo("owner"), "pdm.setup") as conn, conn.transaction():
-            conn.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK_KEY])
+            conn.execute("SELECT pg_advisory_xact_lock(%s)", [locks.SCHEMA])
             for role in roles:
                 _create_role(conn, settings, role)
     except (pg.DuplicateObject, pg.UniqueViolation, pg.InternalError_) as error:
