@@ -1,6 +1,6 @@
 """The wire contracts: what stands on each topic, and how bytes become values. Pure; no clock, no I/O."""
 
-from datetime import datetime
+from datetime import MAXYEAR, datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -88,8 +88,10 @@ def decode_event(value: bytes) -> AlertEvent:
     """Raises BadRecord; unknown fields are ignored, so that an older portal reads a newer detector."""
     try:
         return _event_decoder.decode(value)
-    except msgspec.DecodeError as error:
-        raise BadRecord("invalid_json" if type(error) is msgspec.DecodeError else "wrong_type", str(error)) from None
+    except msgspec.ValidationError as error:
+        raise BadRecord("wrong_type", str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRecord("invalid_json", str(error)[:200]) from None
 
 
 def decode_reading(key: bytes | None, value: bytes | None) -> Reading:
@@ -111,6 +113,8 @@ def decode_reading(key: bytes | None, value: bytes | None) -> Reading:
 def _check(reading: Reading, key: bytes | None) -> None:
     if all(value is None for value in reading.sensor_values()):
         raise BadRecord("no_sensor", "all five sensors are absent or null")
+    if not 1 < reading.timestamp.year < MAXYEAR:
+        raise BadRecord("bad_timestamp", f"{reading.timestamp.isoformat()} may have no equal in UTC")
     if key is not None and key != reading.machine_id.encode():
         raise BadRecord("key_mismatch", f"the record's key is not its machine_id {reading.machine_id}")
 

@@ -66,6 +66,8 @@ def test_unknown_fields_are_ignored() -> None:
         (bad(machine_id="{machine}"), "bad_machine_id"),
         (bad(timestamp="2025-11-07T15:10:01"), "bad_timestamp"),
         (bad(timestamp="yesterday"), "bad_timestamp"),
+        (bad(timestamp="0001-01-01T00:00:00+14:00"), "bad_timestamp"),
+        (bad(timestamp="9999-12-31T23:59:59-14:00"), "bad_timestamp"),
         (bad(**dict.fromkeys(("air_temp_k", "process_temp_k", "rpm", "torque_nm", "tool_wear_min"))), "no_sensor"),
         (bad(channels={"a\0b": 1}), "bad_channel"),
         (bad(channels={"vibration": "high"}), "bad_channel"),
