@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, Topic
 from faststream.kafka.message import KafkaAckableMessage
@@ -19,6 +20,7 @@ from faststream.kafka.subscriber.usecase import BatchSubscriber
 
 from pdm import metrics
 from pdm.config import KafkaSettings, RoleName
+from pdm.errors import Retryable
 from pdm.retry import PAUSE_BEFORE_REWIND_S
 
 REBALANCE_TIMEOUT_MS = 30_000  # a batch in hand may take this long before its partitions move
@@ -114,11 +116,15 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         return None if self.newest_append_s is None else max(0.0, time.time() - self.newest_append_s)
 
     async def lag_records(self) -> int:
-        """Records appended but not yet handled, over the assigned partitions."""
+        """Records appended but not yet handled, over the assigned partitions. Raises Retryable."""
         consumer = self.consumer
         if consumer is None:
             return 0
-        lags = {tp: max(0, (consumer.highwater(tp) or 0) - await consumer.position(tp)) for tp in consumer.assignment()}
+        try:
+            positions = {tp: await consumer.position(tp) for tp in consumer.assignment()}
+        except KafkaError as error:  # also when a partition is taken away while this waits
+            raise Retryable(f"positions are unknown: {error}") from error
+        lags = {tp: max(0, (consumer.highwater(tp) or 0) - position) for tp, position in positions.items()}
         for tp, lag in lags.items():
             metrics.CONSUMER_LAG.labels(self.role, str(tp.partition)).set(lag)
         total: int = sum(lags.values())
@@ -209,7 +215,7 @@ async def read_before(
 ) -> int:
     """Feed `step` the records of the last `span_ms` (append time) before `first_live`, in order; return how many.
 
-    It reads without a group, so no committed offset can move.
+    It reads without a group, so no committed offset can move. Raises KafkaError; waits as long as Kafka is away.
     """
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.bootstrap_servers, group_id=None, enable_auto_commit=False, client_id="pdm.warm-up"
@@ -240,6 +246,6 @@ async def _offset_of_span(
     consumer.seek(partition, first_live - 1)
     last = (await consumer.getmany(partition, timeout_ms=5_000, max_records=1)).get(partition)
     if not last:
-        return begin  # compacted away or not answered in time: read everything that is there
+        raise KafkaTimeoutError  # never the whole log instead: that may be two days of readings
     found = (await consumer.offsets_for_times({partition: last[0].timestamp - span_ms}))[partition]
     return max(begin, found.offset) if found else begin

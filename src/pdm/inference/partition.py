@@ -15,6 +15,8 @@ from pdm.inference.episode import Position
 from pdm.inference.machine import Arrival, Cadence, Machine, observe
 from pdm.inference.scorer import Scorer
 
+WARM_UP_TIMEOUT_S = 20.0  # < 30 s rebalance timeout; 200,000 records take half a second
+
 
 @dataclass(slots=True)
 class Partition:
@@ -46,7 +48,8 @@ async def warm_up(
     """
     records: list[ConsumerRecord] = []
     try:
-        await read_before(settings, tp, first_live, int(cadence.warm_up_s * 1000), records.append)
+        async with asyncio.timeout(WARM_UP_TIMEOUT_S):
+            await read_before(settings, tp, first_live, int(cadence.warm_up_s * 1000), records.append)
     except (KafkaError, OSError) as error:
         raise Retryable(f"warm-up of partition {tp.partition} failed: {error}") from error
     arrivals = await asyncio.to_thread(score_arrivals, tuple(records), scorer)
