@@ -71,11 +71,11 @@ class Machine:
 
 def step(machine: Machine, arrival: Arrival) -> Change | None:
     """Take one reading in and decide; the machine's episode is the one after the decision."""
-    before = machine.last_seen_at
+    before, is_first = machine.last_seen_at, machine.clock.newest_s is None
     found = observe(machine, arrival)
     if found == "ignored" or arrival.position <= machine.decided:
         return None  # a replay: the database already has what this reading decided
-    if found == "gap" and machine.episode is not None:
+    if machine.episode is not None and (found == "gap" or (is_first and _is_long_after(machine, arrival.reading))):
         seen_at = before or machine.episode.last_seen_at
         change: Change | None = close_by_gap(machine.episode, seen_at, arrival.reading, arrival.position)
     else:
@@ -108,6 +108,12 @@ def observe(machine: Machine, arrival: Arrival) -> Literal["stepped", "gap", "ig
     if place != "recent":
         _count(machine, arrival)
     return "gap" if is_gap else "stepped"
+
+
+def _is_long_after(machine: Machine, reading: Reading) -> bool:
+    """The warm-up found no reading, so only the stored episode tells of a gap in which the process was restarted."""
+    episode = machine.episode
+    return episode is not None and (reading.timestamp - episode.last_seen_at).total_seconds() > machine.cadence.gap_s
 
 
 def _count(machine: Machine, arrival: Arrival) -> None:

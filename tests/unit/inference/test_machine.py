@@ -8,7 +8,7 @@ import pytest
 
 from pdm.events import FailureType
 from pdm.inference.episode import Position
-from pdm.inference.machine import Arrival, observe
+from pdm.inference.machine import Arrival, Machine, observe
 from pdm.inference.scores import Score
 
 from .conftest import CALM, HOT, OVERLOAD, START, STRAINED, WEAK, Driver, make_reading
@@ -116,6 +116,15 @@ def test_a_dead_sensor_counts_neither_for_nor_against(driver: Driver) -> None:
     driver.send(deaf, 20)
     assert [change.event for change in driver.send(HOT)] == ["opened"]
     assert driver.send({**CALM, "process_temp_k": None}, 60) == []  # unknown is not clear
+
+
+def test_a_gap_closes_the_episode_also_when_a_restart_fell_into_it(driver: Driver) -> None:
+    (opened,) = driver.send(OVERLOAD, 3)
+    driver.machine = Machine.new("machine-001", driver.machine.cadence)  # the gap is longer than the warm-up
+    driver.machine.episode, driver.machine.decided = opened.episode, opened.position
+    (change,) = driver.send(CALM, every_s=600.0)
+    assert (change.event, change.close_reason) == ("cleared", "gap")
+    assert change.closed_at == opened.episode.last_seen_at
 
 
 def test_a_gap_closes_the_episode_where_the_readings_stopped(driver: Driver) -> None:
