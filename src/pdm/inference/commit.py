@@ -130,11 +130,11 @@ def _write(conn: Connection, item: Stepped, now: Callable[[], datetime]) -> list
     item.after, item.changes = item.before.fork(), []
     _load(conn, [item])
     _step(item, now)
-    for change in item.changes:
+    for written, change in enumerate(item.changes):
         if not episodes.write_change(conn, change):
             metrics.TRANSITIONS_SKIPPED.inc()
             _load(conn, [item])
-            break
+            return item.changes[:written]
     return item.changes
 
 
