@@ -61,6 +61,7 @@ def build(settings: Settings) -> Role:
 
 
 def _upkeep(pool: Pool) -> None:
-    with transaction(pool) as conn:
+    with transaction(pool) as conn:  # by itself: while it looks, no training can start
         models.fail_abandoned_jobs(conn)
+    with transaction(pool) as conn:
         episodes.prune_outbox(conn, OUTBOX_KEEP_DAYS)

@@ -50,7 +50,6 @@ def step_and_commit(
     items.sort(key=lambda item: item.after.machine_id)
     if new := [item for item in items if not item.after.is_loaded]:
         with transaction(pool) as conn:
-            episodes.add_machines(conn, {(i.after.machine_id, i.arrivals[-1].reading.product_type) for i in new})
             _load(conn, new)
     for item in items:
         _step(item, now)
@@ -68,6 +67,8 @@ def _by_machine(
 
 
 def _load(conn: Connection, items: Sequence[Stepped]) -> None:
+    """Take over what the database knows; a machine that it does not know, or no longer, is made known first."""
+    episodes.add_machines(conn, {(item.after.machine_id, item.arrivals[-1].reading.product_type) for item in items})
     stored = {row.machine_id: row for row in episodes.load_machines(conn, [item.after.machine_id for item in items])}
     for item in items:
         _take_over(item.after, stored[item.after.machine_id])

@@ -49,6 +49,7 @@ class Handler:
     async def on_revoked(self, revoked: set[TopicPartition]) -> None:
         del revoked  # an eager rebalance takes everything back
         self.partitions = {}
+        self.unshown.clear()  # the next owner shows newer values
 
     async def __call__(self, batch: Batch) -> None:
         began = time.monotonic()

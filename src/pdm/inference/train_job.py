@@ -6,6 +6,7 @@ It lives no longer than its parent (whose pipe is its standard input) and stops 
 import os
 import sys
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -89,7 +90,8 @@ def main(job_id: UUID) -> int:
         return 0
     except PdmError as error:
         log.error("training.failed", job_id=str(job_id), error=str(error))
-        with connect(settings.ai_db.conninfo("inference"), "pdm.training") as conn:
+        # With the database away the job is found abandoned later.
+        with suppress(PdmError), connect(settings.ai_db.conninfo("inference"), "pdm.training") as conn:
             models.end_job(conn, job_id, "failed", f"{error}. {error.hint}".strip())
         return 1
     log.info("training.done", model_version=manifest.version, rows=manifest.rows, brier=manifest.validation_brier)

@@ -17,6 +17,14 @@ CHECKOUT_TIMEOUT_S = 3.0
 RECONNECT_TIMEOUT_S = 3.0
 STATEMENT_TIMEOUT_MS = 15_000
 
+# A cut network is an error after 15 s, not when TCP gives up: a thread that waits for it holds up the end of a process.
+_NETWORK: dict[str, Any] = {
+    "connect_timeout": 3,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 15_000,
+}
 _AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed, TooManyRequests)
 _NOT_SET_UP = (
     pg.UndefinedTable,
@@ -44,7 +52,7 @@ def open_pool(conninfo: str, name: str, *, max_size: int = 4, statement_timeout_
         name=name,
         kwargs={
             "application_name": name,
-            "connect_timeout": 3,
+            **_NETWORK,
             "options": f"-c timezone=UTC -c statement_timeout={statement_timeout_ms}"
             " -c idle_in_transaction_session_timeout=30000",
         },
@@ -66,7 +74,7 @@ def connect(conninfo: str, name: str) -> Iterator[Connection]:
     """One autocommit connection for set-up and checks. Raises Retryable when the server is away."""
     with (
         translated_errors(),
-        psycopg.connect(conninfo, autocommit=True, application_name=name, connect_timeout=3) as conn,
+        psycopg.connect(conninfo, autocommit=True, application_name=name, **_NETWORK) as conn,
     ):
         yield conn
 
