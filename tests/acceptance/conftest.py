@@ -39,9 +39,13 @@ class Cli:
         )
         return Ended(ended.returncode, ended.stdout, ended.stderr)
 
-    def start(self, *args: str) -> "Running":
+    def start(self, *args: str, **settings: str) -> "Running":
         process = subprocess.Popen(
-            command(args), env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command(args),
+            env={**self.environment, **settings},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         return Running(process, [])
 

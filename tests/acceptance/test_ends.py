@@ -1,6 +1,7 @@
 """However a stack or a role ends, nothing of it is left running."""
 
 import signal
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +40,10 @@ def test_a_stop_while_starting_leaves_nothing(make_data_dir: Callable[[], Path])
 
 def test_a_role_ends_cleanly_by_sigterm_without_any_engine(make_data_dir: Callable[[], Path]) -> None:
     cli = Cli(make_data_dir())
-    running = cli.start("run", "ingestor")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        free_port = str(server.getsockname()[1])  # another stack may have the usual one
+    nowhere = {"PDM_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1", "PDM_MAIN_DB__URL": "postgresql://127.0.0.1:1/pdm_main"}
+    running = cli.start("run", "ingestor", PDM_HTTP__INGESTOR_PORT=free_port, **nowhere)
     running.wait_for("broker.unreachable")
 
     assert running.end(signal.SIGTERM).code == 0
