@@ -4,6 +4,7 @@ import asyncio
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 from rich.live import Live
@@ -38,7 +39,7 @@ def simulate(
 async def _simulate(machine_id: str, wanted: dict[str, Any]) -> None:
     from pdm.role_client import RoleClient
 
-    path = f"/simulate/{machine_id}"
+    path = f"/simulate/{quote(machine_id, safe='')}"
     async with RoleClient(load_settings(), "simulator") as simulator:
         run = await simulator.ask("POST", path, **wanted)
         say(f"{machine_id} runs on {run['profile']}, {run['rate_hz']:g} Hz. Ctrl-C ends it.")
