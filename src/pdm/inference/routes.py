@@ -2,40 +2,16 @@
 
 import asyncio
 import sys
-from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-import structlog
 from fastapi import APIRouter
-from pydantic import BaseModel
 
 from pdm.http import Problem
 from pdm.inference.model_watch import ModelWatch
 from pdm.store import models
+from pdm.store.models import ModelRow, TrainingJob
 from pdm.store.pool import Pool, transaction
-
-log = structlog.get_logger()
-
-
-class Job(BaseModel):
-    """A training job. `detail` tells what it does now, where the model's file is, or why it failed."""
-
-    id: UUID
-    state: str
-    created_at: datetime
-    finished_at: datetime | None
-    progress: float
-    detail: str
-    model_version: str | None
-
-
-class Model(BaseModel):
-    version: str
-    created_at: datetime
-    state: str
-    manifest: dict[str, Any]
 
 
 class Trainer:
@@ -61,29 +37,29 @@ def training_routes(pool: Pool, trainer: Trainer, watch: ModelWatch) -> APIRoute
     problems: dict[int | str, dict[str, Any]] = {404: {"description": "no such job or model"}}
 
     @routes.post("/train-model", status_code=202, responses={409: {"description": "a training is running already"}})
-    async def train_model() -> Job:
+    async def train_model() -> TrainingJob:
         job_id = uuid4()
         job = await asyncio.to_thread(_queue, pool, job_id)
         await trainer.start(job_id)
         return job
 
     @routes.get("/train-model/{job_id}", responses=problems)
-    def get_job(job_id: UUID) -> Job:
+    def get_job(job_id: UUID) -> TrainingJob:
         return _find(pool, job_id)
 
     @routes.delete("/train-model/{job_id}", responses=problems)
-    def cancel_job(job_id: UUID) -> Job:
+    def cancel_job(job_id: UUID) -> TrainingJob:
         with transaction(pool) as conn:
             models.end_job(conn, job_id, "cancelled", "cancelled by request")
         return _find(pool, job_id)
 
     @routes.get("/models")
-    def list_models() -> list[Model]:
+    def list_models() -> list[ModelRow]:
         with transaction(pool) as conn:
-            return [Model(**asdict(row)) for row in models.list_models(conn)]
+            return models.list_models(conn)
 
     @routes.post("/models/{version}/activate", responses=problems)
-    async def activate(version: str) -> list[Model]:
+    async def activate(version: str) -> list[ModelRow]:
         await asyncio.to_thread(_activate, pool, version)
         await watch.look()
         return await asyncio.to_thread(list_models)
@@ -91,23 +67,23 @@ def training_routes(pool: Pool, trainer: Trainer, watch: ModelWatch) -> APIRoute
     return routes
 
 
-def _queue(pool: Pool, job_id: UUID) -> Job:
+def _queue(pool: Pool, job_id: UUID) -> TrainingJob:
     with transaction(pool) as conn:
         models.fail_abandoned_jobs(conn)
         if not models.queue_job(conn, job_id):
             other = models.unfinished_job(conn)
             raise Problem(409, "A training is running already.", job=str(other.id) if other else None)
         job = models.find_job(conn, job_id)
-    return Job(**asdict(job)) if job else _missing(job_id)
+    return job or _missing(job_id)
 
 
-def _find(pool: Pool, job_id: UUID) -> Job:
+def _find(pool: Pool, job_id: UUID) -> TrainingJob:
     with transaction(pool) as conn:
         job = models.find_job(conn, job_id)
-    return Job(**asdict(job)) if job else _missing(job_id)
+    return job or _missing(job_id)
 
 
-def _missing(job_id: UUID) -> Job:
+def _missing(job_id: UUID) -> TrainingJob:
     raise Problem(404, f"There is no training job {job_id}.")
 
 
