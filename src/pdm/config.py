@@ -172,6 +172,7 @@ class Settings(BaseSettings):
     portal: PortalSettings = PortalSettings()
     local: LocalSettings = LocalSettings()
     log: LogSettings = LogSettings()
+    crash: str = ""  # a named point at which this process kills itself, for fault tests: see pdm.crash
 
     @classmethod
     def settings_customise_sources(

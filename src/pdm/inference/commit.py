@@ -8,7 +8,7 @@ from typing import cast
 import msgspec
 import structlog
 
-from pdm import metrics
+from pdm import crash, metrics
 from pdm.events import VERIFY_PREFIX, AlertEvent, FailureType, Severity
 from pdm.inference.episode import Change, Episode, Position
 from pdm.inference.machine import Arrival, Cadence, Machine, step
@@ -53,6 +53,7 @@ def step_and_commit(
             _load(conn, new)
     for item in items:
         _step(item, now)
+    crash.reached("inference.after_step")
     _commit(pool, items, now)
     return items
 
@@ -106,6 +107,7 @@ def _commit(pool: Pool, items: Sequence[Stepped], now: Callable[[], datetime]) -
         written = [change for item in items for change in _write(conn, item, now)]
         seen = [(m.episode.episode_id, m.last_seen_at) for m in touched if m.episode and m.last_seen_at]
         episodes.touch_episodes(conn, seen)
+        crash.reached("inference.before_db_commit")
     for machine in touched:
         if machine.episode and machine.last_seen_at:
             machine.episode = replace(machine.episode, last_seen_at=machine.last_seen_at)

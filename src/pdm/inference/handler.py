@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import structlog
 from aiokafka import TopicPartition
 
-from pdm import metrics
+from pdm import crash, metrics
 from pdm.broker import Batch
 from pdm.config import RAW_TOPIC, KafkaSettings
 from pdm.errors import Retryable
@@ -61,8 +61,10 @@ class Handler:
         stepped = await asyncio.to_thread(
             within_budget, lambda: step_and_commit(self.pool, live, by_partition, self.cadence, self.now)
         )
+        crash.reached("inference.after_db_commit")
         self._install(live, batch, stepped)
         await self._show(stepped)
+        crash.reached("inference.after_redis")
         log.debug("inference.batch_judged", records=len(batch), ms=round(1e3 * (time.monotonic() - began), 1))
 
     async def _arrivals(self, number: int, records: Batch) -> list[Arrival]:
@@ -76,6 +78,7 @@ class Handler:
         readings, refused = decode_batch(fresh)
         metrics.READINGS.labels("inference", "refused").inc(refused)
         scores = await asyncio.to_thread(self.scorer.score, [reading for reading, _ in readings])
+        crash.reached("inference.after_model")
         return [Arrival(reading, place, score) for (reading, place), score in zip(readings, scores, strict=True)]
 
     def _install(self, live: dict[int, Partition], batch: Batch, stepped: Sequence[Stepped]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
+from pdm import crash
 from pdm.broker import Batch, read_before
 from pdm.config import KafkaSettings
 from pdm.errors import BadRecord, Retryable
@@ -52,6 +53,7 @@ async def warm_up(
             await read_before(settings, tp, first_live, int(cadence.warm_up_s * 1000), records.append)
     except (KafkaError, OSError) as error:
         raise Retryable(f"warm-up of partition {tp.partition} failed: {error}") from error
+    crash.reached("inference.in_warm_up")
     arrivals = await asyncio.to_thread(score_arrivals, tuple(records), scorer)
     machines: dict[str, Machine] = {}
     for arrival in arrivals:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from pdm import crash
 from pdm.broker import Subscription, make_broker, subscribe_batches
 from pdm.config import RAW_TOPIC, Settings
 from pdm.health import consumer_turns, consumer_works, database_answers
@@ -24,7 +25,7 @@ def build(settings: Settings) -> Role:
     conninfo = settings.main_db.conninfo("ingestor")
     pool = open_pool(conninfo, "pdm.ingestor", max_size=CONNECTIONS)
     writer = Writer(pool, utc_now, settings.ingestor.partitions_ahead)
-    subscription = Subscription("ingestor", Handler(writer.write).__call__)
+    subscription = Subscription("ingestor", Handler(writer.write).__call__, on_revoked=_on_revoked)
     broker = make_broker(settings.kafka, "ingestor")
     subscribe_batches(broker, subscription, RAW_TOPIC, settings.kafka, max_records=settings.ingestor.max_records)
     ready = {
@@ -53,6 +54,10 @@ def build(settings: Settings) -> Role:
         },
         close=close,
     )
+
+
+async def _on_revoked(_: object) -> None:
+    crash.reached("ingestor.on_revoked")
 
 
 def utc_now() -> datetime:

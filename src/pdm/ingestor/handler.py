@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from pdm import metrics
+from pdm import crash, metrics
 from pdm.broker import Batch
 from pdm.ingestor.decode import Decoded, decode_batch
 from pdm.ingestor.writer import Written
@@ -31,8 +31,11 @@ class Handler:
         _report(written, ms=round(1e3 * (time.monotonic() - began), 1))
 
     def _store(self, batch: Batch) -> Written:
+        crash.reached("ingestor.after_fetch")
         decoded = decode_batch(batch)
-        return within_budget(lambda: self.write(decoded))
+        written = within_budget(lambda: self.write(decoded))
+        crash.reached("ingestor.after_db_commit")
+        return written
 
 
 def _count(written: Written) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from pdm import crash
 from pdm.errors import RejectReason
 from pdm.ingestor.decode import Decoded, conflicts_of, keep_within
 from pdm.ingestor.due_minutes import DueMinutes
@@ -46,6 +47,7 @@ class Writer:
                 marked_at_s = self.now().timestamp()
                 marks = self._due.unmarked(stored.keys, marked_at_s)
                 mark_due(conn, marks)
+                crash.reached("ingestor.before_db_commit")
         except MissingPartition:
             self._bounds = None
             raise

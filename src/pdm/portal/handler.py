@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from pdm import metrics
+from pdm import crash, metrics
 from pdm.broker import Batch
 from pdm.events import encode
 from pdm.portal.records import Unusable, read_record
@@ -44,12 +44,15 @@ class AlertHandler:
         if not incoming:
             return
         taken = await asyncio.to_thread(within_budget, lambda: self._store(incoming))
+        crash.reached("portal.after_db_commit")
         self.on_committed()
         _count(taken)
 
     def _store(self, incoming: Sequence[Incoming]) -> TakenIn:
         with transaction(self.pool) as conn:
-            return take_in(conn, incoming, self.channels)
+            taken = take_in(conn, incoming, self.channels)
+            crash.reached("portal.before_db_commit")
+        return taken
 
 
 def take_in(conn: Connection, incoming: Sequence[Incoming], channels: Iterable[str]) -> TakenIn:

@@ -10,7 +10,7 @@ from functools import partial
 
 import structlog
 
-from pdm import metrics
+from pdm import crash, metrics
 from pdm.portal.channels import Channel
 from pdm.portal.texts import Locale, alert_line
 from pdm.portal.verdict import reason_to_drop
@@ -80,6 +80,7 @@ class Notifier:
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 await self.channels[claim.channel](message, claim.event)
+                crash.reached("portal.after_send")
         except Exception as error:  # noqa: BLE001  # whatever a channel's library raises, the row is tried again
             await self._retry(claim, f"{type(error).__name__}: {error}"[:500])
         else:

@@ -7,6 +7,7 @@ from datetime import datetime
 from msgspec.structs import astuple
 from psycopg import errors as pg
 
+from pdm import crash
 from pdm.errors import Retryable
 from pdm.events import Reading
 from pdm.store.pool import Connection
@@ -74,6 +75,7 @@ def _copy(conn: Connection, readings: Sequence[Reading]) -> None:
         copy.set_types(_TYPES)
         for reading in readings:
             copy.write_row(astuple(reading))
+        crash.reached("ingestor.mid_copy")
 
 
 def _merge(conn: Connection, readings: Sequence[Reading]) -> Stored:
