@@ -6,15 +6,16 @@ Order of precedence: environment (`PDM_KAFKA__BOOTSTRAP_SERVERS=…`), the file 
 import fcntl
 import os
 from pathlib import Path
-from typing import Literal
-from urllib.parse import quote, urlsplit, urlunsplit
+from typing import Annotated, Literal
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     JsonConfigSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from pdm.errors import Misconfigured
@@ -36,8 +37,26 @@ def default_data_dir() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "pdm"
 
 
+def _checked_url(url: str) -> str:
+    """Refused here, without showing it: a driver would quote what it cannot read, and a password may stand in it."""
+    try:
+        is_whole = not url or bool(urlsplit(url).scheme and (urlsplit(url).port or True))
+    except ValueError:
+        is_whole = False
+    if not is_whole or not url.isprintable():
+        raise ValueError("is no URL; write / ? # @ of a password as %2F %3F %23 %40")
+    return url
+
+
+Url = Annotated[str, AfterValidator(_checked_url)]
+DatabaseUrl = Annotated[Url, Field(pattern=r"^postgres(ql)?://")]
+RedisUrl = Annotated[Url, Field(pattern=r"^(rediss?|unix)://")]
+HttpUrl = Annotated[Url, Field(pattern=r"^(https?://.*)?$")]
+
+
 class Block(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Wrong values are never quoted: an unknown name may be a misspelt one of a secret.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class KafkaSettings(Block):
@@ -53,7 +72,7 @@ class KafkaSettings(Block):
 class DatabaseSettings(Block):
     """One server. `url` carries no credentials; each database role has its own password."""
 
-    url: str
+    url: DatabaseUrl
     owner_user: str = "postgres"
     owner_password: SecretStr | None = None
     ingestor_password: SecretStr | None = None
@@ -78,22 +97,27 @@ class DatabaseSettings(Block):
 
 
 class MainDatabase(DatabaseSettings):
-    url: str = "postgresql://127.0.0.1:5432/pdm_main"
+    url: DatabaseUrl = "postgresql://127.0.0.1:5432/pdm_main"
 
 
 class AiDatabase(DatabaseSettings):
-    url: str = "postgresql://127.0.0.1:5433/pdm_ai"
+    url: DatabaseUrl = "postgresql://127.0.0.1:5433/pdm_ai"
 
 
 class RedisSettings(Block):
-    url: str = "redis://127.0.0.1:6379/0"
+    url: RedisUrl = "redis://127.0.0.1:6379/0"
     password: SecretStr | None = None
 
 
 class ConnectSettings(Block):
-    url: str = "http://127.0.0.1:8083"
+    url: HttpUrl = "http://127.0.0.1:8083"
     connector: str = "pdm-outbox"
     heartbeat_s: float = Field(5.0, gt=0)  # the age of the relay's probe can be told no finer than this
+
+    @property
+    def address(self) -> str:
+        """The URL as it may be shown: without a user and a password."""
+        return without_credentials(self.url).rstrip("/")
 
 
 class HttpSettings(Block):
@@ -112,7 +136,7 @@ class HttpSettings(Block):
 
 
 class RoleBlock(Block):
-    url: str = ""  # where other processes reach this role; empty: this machine, at its port
+    url: HttpUrl = ""  # where other processes reach this role; empty: this machine, at its port
 
 
 class SimulatorSettings(RoleBlock):
@@ -155,6 +179,7 @@ class Settings(BaseSettings):
         env_prefix="PDM_",
         env_nested_delimiter="__",
         extra="forbid",
+        hide_input_in_errors=True,
         frozen=True,
         nested_model_default_partial_update=True,
     )
@@ -221,6 +246,17 @@ def is_locked(path: Path) -> bool:
     return False
 
 
+def credentials_of(url: str) -> tuple[str, str] | None:
+    """User and password of Basic authentication; kept out of the address, which libraries log."""
+    parts = urlsplit(url)
+    return (unquote(parts.username or ""), unquote(parts.password or "")) if "@" in parts.netloc else None
+
+
+def without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
 def load_settings() -> Settings:
     """Raises Misconfigured naming each wrong setting as the environment variable that a person would mend."""
     try:
@@ -230,3 +266,5 @@ def load_settings() -> Settings:
             f"PDM_{'__'.join(str(part) for part in item['loc']).upper()}: {item['msg']}" for item in error.errors()
         )
         raise Misconfigured(f"wrong settings: {wrong}", hint="Mend or unset these variables.") from error
+    except SettingsError as error:  # it names the setting, not what stands in it, unlike its cause
+        raise Misconfigured(f"wrong settings: {error}", hint="Write it as JSON, or each part by itself.") from None

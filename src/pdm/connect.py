@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
-from pdm.config import Settings
+from pdm.config import Settings, credentials_of
 from pdm.errors import Misconfigured, PdmError, Retryable
 
 SLOT = "pdm_outbox"
@@ -103,10 +103,14 @@ class ConnectClient:
 
     def __init__(self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._name = settings.connect.connector
-        self._url = settings.connect.url.rstrip("/")
+        self._url = settings.connect.address
         self._password = settings.ai_db.password("cdc")
         self._http = httpx.AsyncClient(
-            base_url=self._url, timeout=REQUEST_TIMEOUT_S, trust_env=False, transport=transport
+            base_url=self._url,
+            auth=credentials_of(settings.connect.url),
+            timeout=REQUEST_TIMEOUT_S,
+            trust_env=False,
+            transport=transport,
         )
 
     async def __aenter__(self) -> Self:

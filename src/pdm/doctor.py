@@ -140,7 +140,7 @@ async def _connector(settings: Settings) -> list[Finding]:
     async with ConnectClient(settings) as client:
         findings = [Finding("connect", "ok", f"Kafka Connect {await client.version()}")]
         state = await client.state()
-    url = f"{settings.connect.url.rstrip('/')}/connectors/{settings.connect.connector}"
+    url = f"{settings.connect.address}/connectors/{settings.connect.connector}"
     if state is None:
         return [*findings, Finding("connector", "wrong", "missing", SET_UP)]
     if state.is_running:

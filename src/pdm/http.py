@@ -1,13 +1,8 @@
 """The HTTP shell of every role: problem documents, API key, health, metrics. Owns no route of a role's own."""
 
 import asyncio
-import base64
-import binascii
-import hmac
-import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -15,41 +10,37 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 import pdm
 from pdm.config import HttpSettings, RoleName
+from pdm.doors import ANSWERS, Doors, RequireKey, is_loopback
 from pdm.errors import BadRecord, Misconfigured, PdmError
+from pdm.problems import PROBLEM_SCHEMA, Problem, problem_response, problem_responses
 
 CHECK_TIMEOUT_S = 3.0
-OPEN_PATHS = ("/health/live", "/health/ready")  # probes carry no key and learn no secret
 
-PROBLEM_SCHEMA: Mapping[str, Any] = {
-    "title": "Problem",
-    "description": "RFC 9457 problem document",
+HEALTH_SCHEMA: Mapping[str, Any] = {
+    "title": "Health",
     "type": "object",
-    "required": ["type", "title", "status", "detail"],
+    "required": ["status", "checks"],
     "properties": {
-        "type": {"type": "string", "example": "about:blank"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "hint": {"type": "string", "description": "what to do about it"},
+        "status": {"type": "string"},
+        "checks": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "required": ["ok", "detail"],
+                "properties": {"ok": {"type": "boolean"}, "detail": {"type": "string"}},
+            },
+        },
     },
+}
+_METRICS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Prometheus' text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
 }
 
 log = structlog.get_logger()
-
-
-class Problem(PdmError):
-    """An error for the caller of a route, sent as an RFC 9457 problem document. `extra` adds members to it."""
-
-    def __init__(self, status: int, detail: str, *, hint: str = "", **extra: Any) -> None:
-        super().__init__(detail, hint=hint)
-        self.status = status
-        self.extra = extra
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,39 +70,29 @@ def make_http_app(role: RoleName, settings: HttpSettings, checks: Checks) -> Fas
             hint="Set PDM_HTTP__API_KEY, or let PDM_HTTP__HOST be 127.0.0.1.",
         )
     # FastAPI's own documentation pages load scripts from a CDN; /openapi.json says the same.
-    app = FastAPI(title=f"pdm {role}", version=pdm.__version__, docs_url=None, redoc_url=None)
+    app = _App(title=f"pdm {role}", version=pdm.__version__, docs_url=None, redoc_url=None, responses={**ANSWERS})
     _add_problem_handlers(app)
-    _add_health_routes(app, checks)
     if settings.api_key is not None:
+        app.router.responses |= problem_responses(_401="The API key is missing or wrong.")
         app.add_middleware(RequireKey, key=settings.api_key.get_secret_value())
+    _add_health_routes(app, checks)
+    app.add_middleware(Doors, is_open=settings.api_key is None)
     return app
 
 
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+class _App(FastAPI):
+    """Knows the problem document that the routes' descriptions refer to."""
 
-
-def problem_response(status: int, detail: str, **extra: Any) -> JSONResponse:
-    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **extra}
-    return JSONResponse(body, status, media_type="application/problem+json")
-
-
-def problem_responses(**statuses: str) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI's `responses` of a route, such as `problem_responses(_404="No such machine.")`."""
-    content = {"application/problem+json": {"schema": PROBLEM_SCHEMA}}
-    return {int(name[1:]): {"description": text, "content": content} for name, text in statuses.items()}
+    def openapi(self) -> dict[str, Any]:
+        document = super().openapi()
+        document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = PROBLEM_SCHEMA
+        return document
 
 
 def _add_problem_handlers(app: FastAPI) -> None:
     @app.exception_handler(Problem)
     async def on_problem(_: Request, error: Problem) -> Response:
-        hint = {"hint": error.hint} if error.hint else {}
-        return problem_response(error.status, str(error), **hint, **error.extra)
+        return error.response()
 
     @app.exception_handler(PdmError)
     async def on_pdm_error(_: Request, error: PdmError) -> Response:
@@ -120,7 +101,9 @@ def _add_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def on_http_error(_: Request, error: HTTPException) -> Response:
-        return problem_response(error.status_code, str(error.detail))
+        answer = problem_response(error.status_code, str(error.detail))
+        answer.headers.update(error.headers or {})
+        return answer
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(_: Request, error: RequestValidationError) -> Response:
@@ -134,16 +117,24 @@ def _add_problem_handlers(app: FastAPI) -> None:
         return problem_response(500, "An unexpected error; the role's log tells more.")
 
 
+def _found(what_503_means: str) -> dict[int | str, dict[str, Any]]:
+    content = {"application/json": {"schema": HEALTH_SCHEMA}}
+    return {
+        200: {"description": "all is well", "content": content},
+        503: {"description": what_503_means, "content": content},
+    }
+
+
 def _add_health_routes(app: FastAPI, checks: Checks) -> None:
-    @app.get("/health/live", tags=["health"], responses={503: {"description": "restart this process"}})
+    @app.get("/health/live", tags=["health"], responses=_found("restart this process"))
     async def live() -> Response:
         return await _run_checks(checks.live, "live")
 
-    @app.get("/health/ready", tags=["health"], responses={503: {"description": "cannot do its work now; says why"}})
+    @app.get("/health/ready", tags=["health"], responses=_found("cannot do its work now; says why"))
     async def ready() -> Response:
         return await _run_checks(checks.ready, "ready")
 
-    @app.get("/metrics", tags=["health"], response_class=Response)
+    @app.get("/metrics", tags=["health"], response_class=Response, responses=_METRICS)
     async def metrics() -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
@@ -165,36 +156,3 @@ async def _bounded(check: Check) -> Health:
         return Health(False, f"no answer within {CHECK_TIMEOUT_S:g} s")
     except (PdmError, OSError) as error:
         return Health(False, str(error))
-
-
-class RequireKey:
-    """Lets a request pass with the API key, or to the probes. Plain ASGI: a stream of events goes through untouched."""
-
-    def __init__(self, app: ASGIApp, key: str) -> None:
-        self._app = app
-        self._key = key
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS or self._is_given(Headers(scope=scope)):
-            await self._app(scope, receive, send)
-            return
-        answer = problem_response(401, "This route needs the API key.", hint="Send it as X-API-Key or Bearer token.")
-        answer.headers["WWW-Authenticate"] = 'Basic realm="pdm", charset="UTF-8"'  # lets a browser ask a person
-        await answer(scope, receive, send)
-
-    def _is_given(self, headers: Headers) -> bool:
-        return any(hmac.compare_digest(given.encode(), self._key.encode()) for given in _given_keys(headers))
-
-
-def _given_keys(headers: Headers) -> list[str]:
-    """The key from X-API-Key, a Bearer token, or the password of Basic (any user name)."""
-    scheme, _, credentials = headers.get("Authorization", "").partition(" ")
-    given = [headers.get("X-API-Key", "")]
-    if scheme.lower() == "bearer":
-        given.append(credentials)
-    elif scheme.lower() == "basic":
-        try:
-            given.append(base64.b64decode(credentials, validate=True).decode().partition(":")[2])
-        except (binascii.Error, UnicodeDecodeError):
-            log.info("http.malformed_basic_credentials")
-    return given

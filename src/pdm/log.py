@@ -4,6 +4,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 
@@ -28,6 +29,7 @@ def set_up_logging(settings: LogSettings, role: str) -> None:
         foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            _escape_values,
             structlog.processors.format_exc_info,
             renderer,
         ],
@@ -54,8 +56,23 @@ def set_up_logging(settings: LogSettings, role: str) -> None:
     structlog.contextvars.bind_contextvars(role=role)
 
 
+def escape_controls(text: str) -> str:
+    """The text with everything escaped that moves a cursor, ends a line or turns the direction of writing."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def _escape_values(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """What came from outside must not write a line, or a colour, of its own. A trace is written after this."""
+    return {name: escape_controls(value) if isinstance(value, str) else value for name, value in event.items()}
+
+
 class _Thinned(logging.Filter):
-    """A library's line once in half a minute: aiokafka tells of an absent broker thirty times a second."""
+    """A library's line once in half a minute: aiokafka tells of an absent broker thirty times a second.
+
+    So would uvicorn of each caller that speaks no HTTP.
+    """
 
     def __init__(self, monotonic_s: Callable[[], float]) -> None:
         super().__init__()
@@ -63,7 +80,8 @@ class _Thinned(logging.Filter):
         self._told: dict[tuple[str, str], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if not record.name.startswith("aiokafka"):
+        is_uvicorn_warning = record.name == "uvicorn.error" and record.levelno == logging.WARNING
+        if not is_uvicorn_warning and not record.name.startswith("aiokafka"):
             return True
         key, now_s = (record.name, str(record.msg)), self._monotonic_s()
         if now_s - self._told.get(key, -EVERY_S) < EVERY_S:

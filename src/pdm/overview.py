@@ -112,4 +112,4 @@ async def _role(settings: Settings, role: RoleName) -> str:
         health = await client.health()
     if failing := [f"{name}: {check['detail']}" for name, check in health["checks"].items() if not check["ok"]]:
         raise PdmError("; ".join(failing))
-    return f"ready at {settings.role_url(role)}"
+    return f"ready at {client.url}"

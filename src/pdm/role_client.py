@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import httpx
 
-from pdm.config import RoleName, Settings
+from pdm.config import RoleName, Settings, credentials_of, without_credentials
 from pdm.errors import Misconfigured, PdmError, Retryable
 
 
@@ -19,11 +19,13 @@ class RoleClient:
         timeout_s: float = 10.0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.url = settings.role_url(role)
+        url = settings.role_url(role)
+        self.url = without_credentials(url)
         self._role = role
         key = settings.http.api_key
         self._http = httpx.AsyncClient(
             base_url=self.url,
+            auth=credentials_of(url),
             headers={"X-API-Key": key.get_secret_value()} if key else {},
             timeout=timeout_s,
             trust_env=False,  # roles are neighbours, never behind a proxy

@@ -3,8 +3,7 @@
 import asyncio
 import gc
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,11 +17,11 @@ from pdm import metrics
 from pdm.broker import GRACEFUL_STOP_S
 from pdm.config import RoleName
 from pdm.errors import PdmError, Retryable
+from pdm.server import make_server
 
 STOP_S = GRACEFUL_STOP_S + 5.0  # < 30 s orchestrator grace
 RECONNECT_S = 2.0
 MEASURE_S = 5.0
-CLOSE_STREAMS_S = 2  # an open event stream would otherwise hold the process for ever
 
 log = structlog.get_logger()
 
@@ -46,11 +45,7 @@ class Role:
 
 async def run_role(role: Role, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT. Raises what a background task died of: the process must end then."""
-    server = _Server(
-        uvicorn.Config(
-            role.http, host=host, port=port, log_config=None, lifespan="off", timeout_graceful_shutdown=CLOSE_STREAMS_S
-        )
-    )
+    server = make_server(role.http, host, port)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -128,14 +123,6 @@ async def repeat(role: RoleName, name: str, interval_s: float, turn: Callable[[]
             metrics.BACKGROUND_FAILURES.labels(role, name).inc()
             log.warning("background.failed", task=name, error=str(error), retry_in_s=interval_s)
         await asyncio.sleep(interval_s)
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: `run_role` decides the order of stopping."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def _calm_garbage_collector() -> None:

@@ -142,7 +142,7 @@ async def _prove_relay(settings: Settings, client: ConnectClient, deadline: floa
 
 
 def _paused(settings: Settings, state: ConnectorState) -> str:
-    resume = f"{settings.connect.url.rstrip('/')}/connectors/{settings.connect.connector}/resume"
+    resume = f"{settings.connect.address}/connectors/{settings.connect.connector}/resume"
     return f"the connector is {state.state} and was left so, no alert travels; `curl -X PUT {resume}` resumes it"
 
 

@@ -30,7 +30,9 @@ from pdm.portal.app import build
 @pytest.fixture
 def client(desk: Desk) -> Iterator[TestClient]:
     role = build(desk.settings)
-    with TestClient(role.http, raise_server_exceptions=False) as client:  # one event loop, as in the process
+    with TestClient(
+        role.http, "http://127.0.0.1", raise_server_exceptions=False
+    ) as client:  # one event loop, as in the process
         yield client
         assert client.portal is not None
         assert role.close is not None

@@ -10,7 +10,8 @@ from pydantic import SecretStr
 
 from pdm.config import HttpSettings
 from pdm.errors import Misconfigured, Retryable
-from pdm.http import Checks, Health, Problem, make_http_app
+from pdm.http import Checks, Health, make_http_app
+from pdm.problems import Problem
 
 
 async def well() -> Health:
@@ -27,7 +28,7 @@ async def stuck() -> Health:
 
 
 def client_of(app: FastAPI) -> TestClient:
-    return TestClient(app, raise_server_exceptions=False)
+    return TestClient(app, "http://127.0.0.1", raise_server_exceptions=False)
 
 
 def test_ready_says_which_check_failed_and_why() -> None:

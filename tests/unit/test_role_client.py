@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from pdm.config import HttpSettings, Settings
 from pdm.errors import Misconfigured, PdmError, Retryable
-from pdm.http import problem_response
+from pdm.problems import problem_response
 from pdm.role_client import RoleClient
 
 SETTINGS = Settings(http=HttpSettings(simulator_port=18001, api_key=SecretStr("the-key")))

@@ -22,7 +22,7 @@ from pdm.cli.stack import (
     settings_of,
     show_role,
 )
-from pdm.config import KafkaSettings, Settings
+from pdm.config import KafkaSettings, Settings, without_credentials
 from pdm.errors import PdmError, Retryable
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ async def _demonstrate(settings: Settings, *, is_exit: bool) -> None:
         known = await watcher.episodes(FAULTY)
         run = await simulator.ask("POST", f"/simulate/{FAULTY}", profile="overstrain", duration_sec=FAULT_S)
         began_s = time.monotonic()
-        say(f"\n{0:6.2f} s  injected   overstrain on {FAULTY}")
+        say("")
+        say(f"{0:6.2f} s  injected   overstrain on {FAULTY}")
         fault = Fault(FAULTY, datetime.fromisoformat(run["last_sent_at"]), known)
         journey = await watcher.follow(fault, lambda hop: _show(hop, began_s))
         _conclude(journey)
@@ -145,12 +146,14 @@ def _conclude(journey: "Journey") -> None:
     if differences := journey.disagreements():
         raise PdmError(f"the hops disagree: {'; '.join(differences)}")
     latencies = [f"{name} {seconds * 1000:.0f} ms" for name, seconds in journey.latencies_s().items() if name != "sent"]
-    say("\nAll hops agree. From the deciding reading on the topic: " + ", ".join(latencies))
+    say("")
+    say("All hops agree. From the deciding reading on the topic: " + ", ".join(latencies))
 
 
 async def _stay(settings: Settings, watcher: "Watcher", journey: "Journey") -> None:
     """Until Ctrl-C; tells what else people are told of this episode."""
-    say(f"\nWatch it at {settings.role_url('portal')} · Ctrl-C ends the demo.")
+    say("")
+    say(f"Watch it at {without_credentials(settings.role_url('portal'))} · Ctrl-C ends the demo.")
     told = {journey.told[1]} if journey.told else set()
     while True:
         for message in await watcher.messages(journey):

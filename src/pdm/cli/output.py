@@ -9,6 +9,7 @@ import structlog
 from rich.console import Console
 
 from pdm.errors import PdmError
+from pdm.log import escape_controls
 
 console = Console(highlight=False)
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -22,8 +23,8 @@ def set_up_streams() -> None:
 
 
 def say(line: str) -> None:
-    """One line as it is: never wrapped, so that scripts can read it, and markup in it is only text."""
-    console.print(line, markup=False, soft_wrap=True)
+    """One line as it is: never wrapped, so that scripts can read it; markup and controls in it are only text."""
+    console.print(escape_controls(line), markup=False, soft_wrap=True)
 
 
 def say_error(error: Exception) -> None:
@@ -32,7 +33,7 @@ def say_error(error: Exception) -> None:
         text = str(error) + (f" · {error.hint}" if error.hint else "")
     else:
         text = f"unexpected {type(error).__name__}: {error} · Run it again with --debug to see where."
-    _errors.print(f"error: {' '.join(text.split())}", markup=False)
+    _errors.print(f"error: {escape_controls(' '.join(text.split()))}", markup=False)
 
 
 def calm_libraries(*, is_debug: bool) -> None:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from pdm.cli.output import console, say
 from pdm.config import load_settings
+from pdm.log import escape_controls
 
 if TYPE_CHECKING:
     from pdm.overview import Overview, Part
@@ -63,7 +64,7 @@ def _parts(title: str, parts: "list[Part]", more: dict[Any, str]) -> Table:
     table = Table(title=title, title_justify="left", box=None, show_header=False)
     for part in parts:
         mark = "[green]✓[/]" if part.is_ok else "[red]✗[/]"
-        table.add_row(mark, part.name, escape(part.detail) + more.get(part.name, ""))
+        table.add_row(mark, part.name, _text(part.detail) + more.get(part.name, ""))
     return table
 
 
@@ -95,11 +96,16 @@ def _alerts(alerts: list[dict[str, Any]]) -> Table:
             alert["opened_at"][11:19],
             alert["machine_id"],
             f"[{colour}]{alert['failure_type']} {alert['severity']}[/]",
-            escape("; ".join(alert["reasons"])),
+            _text("; ".join(alert["reasons"])),
         )
     if not alerts:
         table.add_row("none")
     return table
+
+
+def _text(said: str) -> str:
+    """Of an engine or of a reading: neither markup nor a terminal's controls."""
+    return escape(escape_controls(said))
 
 
 def _number(value: float | None, unit: str, digits: int) -> str:

@@ -8,7 +8,7 @@ import typer
 
 from pdm.cli.output import say
 from pdm.cli.stack import Stopped, running_stack, settings_of
-from pdm.config import ROLES, Settings
+from pdm.config import ROLES, Settings, without_credentials
 
 
 def up(
@@ -36,5 +36,5 @@ def _greet(settings: Settings, seconds: float) -> None:
     say("")
     say(f"pdm is up after {seconds:.1f} s. Ctrl-C stops it; the data stays in {settings.data_dir}")
     for role in reversed(ROLES):
-        say(f"  {role:<10} {settings.role_url(role)}")
+        say(f"  {role:<10} {without_credentials(settings.role_url(role))}")
     say("In another terminal: pdm simulate machine-001 --profile overstrain")

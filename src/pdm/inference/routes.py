@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 
 from fastapi import APIRouter
 
-from pdm.http import Problem
 from pdm.inference.model_watch import ModelWatch
+from pdm.problems import Problem
 from pdm.store import models
 from pdm.store.models import ModelRow, TrainingJob
 from pdm.store.pool import Pool, transaction

@@ -7,10 +7,10 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 
 from pdm.events import FailureType, Severity
-from pdm.http import Problem, problem_responses
 from pdm.portal import examples
 from pdm.portal.machine_routes import ID_PATTERN, Cursor, Limit
 from pdm.portal.paging import AlertCursor, decode_cursor, encode_cursor
+from pdm.problems import Problem, problem_responses
 from pdm.store.alerts import (
     Alert,
     AlertFilter,

@@ -7,11 +7,12 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from pdm.config import KafkaSettings
 from pdm.contracts import asyncapi_document
-from pdm.http import problem_responses
 from pdm.portal.feed import Feed
+from pdm.problems import problem_responses
 
 PING_S = 10  # a page takes three times this without a word for a lost connection
 SEND_TIMEOUT_S = 30.0
+MAX_ID_DIGITS = 19  # of PostgreSQL's bigint
 _EXAMPLE = (
     'id: 41\r\nevent: alert\r\ndata: {"machine_id":"machine-001","failure_type":"Overstrain","event":"opened"}\r\n\r\n'
 )
@@ -56,4 +57,4 @@ def _id(header: str | None, after: int | None) -> int | None:
     """The header is newer than the address. What is no id of ours never was one: it gets `reset`."""
     if header is None:
         return after
-    return int(header) if header.isascii() and header.isdecimal() else -1
+    return int(header) if header.isascii() and header.isdecimal() and len(header) <= MAX_ID_DIGITS else -1

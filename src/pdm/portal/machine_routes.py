@@ -8,11 +8,11 @@ from fastapi import APIRouter, Path, Query
 from pydantic import AwareDatetime
 
 from pdm.events import MACHINE_ID_PATTERN
-from pdm.http import Problem, problem_responses
 from pdm.portal import examples
 from pdm.portal.fleet import Fleet
 from pdm.portal.paging import MAX_PAGE, MachineCursor, TimeCursor, decode_cursor, encode_cursor
 from pdm.portal.status import MachineStatus
+from pdm.problems import Problem, problem_responses
 from pdm.store.fleet import find_machines
 from pdm.store.history import StoredReading, readings_page
 from pdm.store.pool import Pool, transaction

@@ -12,7 +12,8 @@ import structlog
 from pdm import metrics
 from pdm.config import SimulatorSettings
 from pdm.events import MACHINE_ID_PATTERN, VERIFY_PREFIX
-from pdm.http import Health, Problem
+from pdm.http import Health
+from pdm.problems import Problem
 from pdm.simulator.handler import FINISH_S, Run, Time
 from pdm.simulator.machine import Machine, Operation
 from pdm.simulator.orders import Order, Orders

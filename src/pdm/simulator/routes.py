@@ -8,7 +8,7 @@ from fastapi import Body, FastAPI, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pdm.events import MACHINE_ID_PATTERN, ProductType
-from pdm.http import Problem, problem_responses
+from pdm.problems import Problem, problem_responses
 from pdm.simulator.fleet import Command, Fleet
 from pdm.simulator.handler import Run, RunState
 from pdm.simulator.machine import Operation

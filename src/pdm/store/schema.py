@@ -97,4 +97,10 @@ def _create_role(conn: Connection, settings: DatabaseSettings, role: DbRole) -> 
     if role == "cdc":
         conn.execute(sql.SQL("ALTER ROLE {} REPLICATION").format(name))
     if (password := settings.password(role)) is not None:
-        conn.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(name, sql.Literal(password.get_secret_value())))
+        verifier = _scram_verifier(conn, settings.user(role), password.get_secret_value())
+        conn.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(name, sql.Literal(verifier)))
+
+
+def _scram_verifier(conn: Connection, user: str, password: str) -> str:
+    """What a server keeps of a password. The password itself would stand in its log beside a failed command."""
+    return conn.pgconn.encrypt_password(password.encode(), user.encode(), b"scram-sha-256").decode()

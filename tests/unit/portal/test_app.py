@@ -31,7 +31,7 @@ def role() -> Role:
 
 @pytest.fixture(scope="module")
 def client(role: Role) -> TestClient:
-    return TestClient(role.http, raise_server_exceptions=False)
+    return TestClient(role.http, "http://127.0.0.1", raise_server_exceptions=False)
 
 
 def test_unusable_records_are_counted_logged_with_their_place_and_passed_over(role: Role) -> None:

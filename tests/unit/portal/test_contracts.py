@@ -7,12 +7,12 @@ from pydantic import TypeAdapter
 
 from pdm.config import KafkaSettings
 from pdm.contracts import asyncapi_document
-from pdm.http import Problem
 from pdm.portal import examples
 from pdm.portal.alert_routes import AlertDetail, AlertPage
 from pdm.portal.machine_routes import MachinePage, ReadingPage
 from pdm.portal.paging import AlertCursor, MachineCursor, TimeCursor, decode_cursor, encode_cursor
 from pdm.portal.status import MachineStatus
+from pdm.problems import Problem
 from pdm.store.event_log import LogSpan
 from tests.unit.portal.events import EPISODE, NOON
 
