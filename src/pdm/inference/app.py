@@ -16,7 +16,6 @@ from pdm.runtime import MEASURE_S, Role, repeat
 from pdm.store import episodes, models
 from pdm.store.pool import Pool, open_pool, transaction
 
-OUTBOX_KEEP_DAYS = 7
 MODEL_POLL_S = 2.0
 UPKEEP_S = 30.0
 
@@ -64,4 +63,4 @@ def _upkeep(pool: Pool) -> None:
     with transaction(pool) as conn:  # by itself: while it looks, no training can start
         models.fail_abandoned_jobs(conn)
     with transaction(pool) as conn:
-        episodes.prune_outbox(conn, OUTBOX_KEEP_DAYS)
+        episodes.prune_outbox(conn, episodes.OUTBOX_KEEP_DAYS)

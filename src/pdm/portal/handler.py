@@ -11,12 +11,12 @@ from pdm import crash, metrics
 from pdm.broker import Batch
 from pdm.events import encode
 from pdm.portal.records import Unusable, read_record
-from pdm.portal.verdict import is_worth_telling
 from pdm.retry import within_budget
 from pdm.store.event_log import append_events, lock_event_log
 from pdm.store.inbox import Incoming, add_to_inbox, apply_to_alerts
 from pdm.store.notifications import add_notifications
 from pdm.store.pool import Connection, Pool, transaction
+from pdm.verdict import is_worth_telling
 
 ALERT_KIND = "alert"
 

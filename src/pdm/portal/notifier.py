@@ -13,7 +13,6 @@ import structlog
 from pdm import crash, metrics
 from pdm.portal.channels import Channel
 from pdm.portal.texts import Locale, alert_line
-from pdm.portal.verdict import reason_to_drop
 from pdm.store.notifications import (
     Claim,
     Settled,
@@ -22,6 +21,7 @@ from pdm.store.notifications import (
     settle_notification,
 )
 from pdm.store.pool import Pool, transaction
+from pdm.verdict import reason_to_drop
 
 CLAIM_LIMIT = 50
 SEND_TIMEOUT_S = 20.0

@@ -13,6 +13,8 @@ from pdm.config import ALERT_TOPIC
 from pdm.events import AlertEvent, encode
 from pdm.store.pool import Connection
 
+OUTBOX_KEEP_DAYS = 7
+
 # The machine's row carries the log position of its newest transition. A replay, or an owner that lost its partition,
 # stands at or before it: `w` is then empty and nothing is written. The outbox row comes from `c`, so it exists exactly
 # when the episode changed.

@@ -2,7 +2,7 @@ from datetime import timedelta
 
 import pytest
 
-from pdm.portal.verdict import is_late, is_worth_telling, reason_to_drop
+from pdm.verdict import is_late, is_worth_telling, reason_to_drop
 from tests.unit.portal.events import NOON, alert_event
 
 SOON = NOON + timedelta(seconds=1)
