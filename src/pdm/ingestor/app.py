@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from aiokafka import TopicPartition
+
 from pdm import crash
 from pdm.broker import Subscription, make_broker, subscribe_batches
 from pdm.config import RAW_TOPIC, Settings
@@ -56,8 +58,9 @@ def build(settings: Settings) -> Role:
     )
 
 
-async def _on_revoked(_: object) -> None:
-    crash.reached("ingestor.on_revoked")
+async def _on_revoked(revoked: set[TopicPartition]) -> None:
+    if revoked:  # a first join takes nothing back
+        crash.reached("ingestor.on_revoked")
 
 
 def utc_now() -> datetime:

@@ -17,7 +17,7 @@ from pdm.local.sweep import end_group
 POLL_S = 0.05
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
-STEADY_S = 60.0  # who lived that long is not in a crash loop
+STEADY_S = 10.0  # who lived that long is not in a crash loop: it was killed, and should be back at once
 ENGINE_TRIES = 5  # pauses 0.5 + 1 + 2 + 4 s: long enough for a port to come free, short enough to tell a person
 
 

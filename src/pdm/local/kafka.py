@@ -35,7 +35,7 @@ def prepare_broker(place: Place, class_path: list[Path]) -> Program:
     folder = place.folder.path / BROKER
     folder.mkdir(mode=0o700, exist_ok=True)
     properties = folder / "server.properties"
-    write_private(properties, _text(_broker_properties(place, folder)))
+    write_private(properties, _text({**_broker_properties(place, folder), **_extra_properties(folder)}))
     environment = _java_environment(place, class_path)
     if not (folder / "data" / "meta.properties").exists():
         _format(properties, environment)
@@ -84,6 +84,13 @@ def _broker_properties(place: Place, folder: Path) -> dict[str, object]:
         "group.initial.rebalance.delay.ms": 0,
         "log.cleaner.dedupe.buffer.size": 16 * 2**20,  # of the usual 128 MiB, a third of this heap, nothing is needed
     }
+
+
+def _extra_properties(folder: Path) -> dict[str, object]:
+    """What a developer adds or overrides, for one a listener behind a proxy: `kafka/extra.properties` in the folder."""
+    extra = folder / "extra.properties"
+    lines = extra.read_text().splitlines() if extra.exists() else []
+    return {name: value for name, _, value in (line.partition("=") for line in lines) if name and name[0] != "#"}
 
 
 def _worker_properties(place: Place) -> dict[str, object]:

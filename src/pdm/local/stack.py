@@ -79,11 +79,17 @@ class LocalStack:
     ) -> None:
         self._end()
 
+    @property
+    def place(self) -> Place:
+        """Where the running stack lives, for programs that are to run beside it. Raises PdmError before the start."""
+        if self._place is None:
+            raise PdmError("the stack is not running")
+        return self._place
+
     def start_roles(self, roles: Iterable[RoleName] = ROLES) -> None:
         """Returns at once: a role tells by its own /health/ready when it can work."""
-        place = self._running_place()
         for role in roles:
-            self._supervision.start(role_program(place, role))
+            self._supervision.start(role_program(self.place, role))
 
     def wait(self) -> None:
         """Until `stop` is set. Raises PdmError when an engine gave up."""
@@ -166,11 +172,6 @@ class LocalStack:
             self._supervision.raise_if_hopeless()
             if self._stop_wanted.wait(POLL_S):
                 raise Interrupted("stopped while starting")
-
-    def _running_place(self) -> Place:
-        if self._place is None:
-            raise PdmError("the stack is not running")
-        return self._place
 
     def _end(self) -> None:
         """Stop everything in order; bounded. The guard goes last: until then it would finish the work."""

@@ -25,7 +25,7 @@ from pdm.verdict import reason_to_drop
 
 CLAIM_LIMIT = 50
 SEND_TIMEOUT_S = 20.0
-HANDLE_FOR_S = 40.0
+HANDLE_FOR_S = 5.0  # short, for what a killed portal held in hand is told by nobody until its lease is over
 LEASE = timedelta(seconds=HANDLE_FOR_S + SEND_TIMEOUT_S)  # nothing is sent once a lease may be over
 MAX_ATTEMPTS = 12  # with the delays below: given up after about an hour
 POLL_S = 1.0  # for retries, and for rows that another replica left behind; new rows wake the loop at once

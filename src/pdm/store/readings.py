@@ -16,17 +16,18 @@ Key = tuple[str, datetime]
 
 _TYPES = ("text", "timestamptz", *["float8"] * 5, "text", "jsonb")  # of a reading's fields, which are the columns
 
-_COPY = "COPY sensor_log FROM STDIN (FORMAT binary)"
+# Named, so that a column which somebody adds to the table changes nothing here.
+_COLUMNS = "machine_id, timestamp, air_temp_k, process_temp_k, rpm, torque_nm, tool_wear_min, product_type, channels"
+
+_COPY = f"COPY sensor_log ({_COLUMNS}) FROM STDIN (FORMAT binary)"
 _STAGE = "CREATE TEMPORARY TABLE staged (LIKE sensor_log, place integer NOT NULL) ON COMMIT DROP"
-_COPY_STAGED = "COPY staged FROM STDIN (FORMAT binary)"
+_COPY_STAGED = f"COPY staged ({_COLUMNS}, place) FROM STDIN (FORMAT binary)"
 # By key, so that two writers of the same readings wait for each other instead of deadlocking; then in log order.
-_INSERT = """
-INSERT INTO sensor_log
-SELECT machine_id, timestamp, air_temp_k, process_temp_k, rpm, torque_nm, tool_wear_min, product_type, channels
-FROM staged ORDER BY machine_id, timestamp, place
+_INSERT = f"""
+INSERT INTO sensor_log ({_COLUMNS}) SELECT {_COLUMNS} FROM staged ORDER BY machine_id, timestamp, place
 ON CONFLICT DO NOTHING
 RETURNING machine_id, timestamp
-"""
+"""  # noqa: S608  # our own column names
 # OFFSET 0 keeps the lookup a lookup by key: without statistics of `staged` the planner might read whole days instead.
 _CONFLICTING = """
 SELECT s.place FROM staged s CROSS JOIN LATERAL (

@@ -1,0 +1,19 @@
+"""Every fault there is, and the rows of the table that one machine cannot show, each with its reason."""
+
+from collections.abc import Iterator
+
+from tests.faults import groups, kills, logs, models, networks, outages, records, relays, resources
+from tests.faults.fault import Fault
+
+LEFT_OUT = {
+    "17": "a change of leader needs three brokers; one machine's stack has one",
+    "18": "a restart that loses the log's tail needs a power cut; three brokers with two in sync are for that",
+    "26": "the broker halts when its disk is full: the same as a kill, until somebody makes room",
+    "47": "a batch is bounded to 10 s of retries, so none outlasts the five minutes; a paused process (49) is the same",
+    "57": "a failover needs a standby server; the chart leaves PostgreSQL to its operator",
+}
+
+
+def all_faults() -> Iterator[Fault]:
+    for group in (kills, outages, networks, records, groups, logs, relays, models, resources):
+        yield from group.faults()
