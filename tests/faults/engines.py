@@ -4,7 +4,6 @@ import asyncio
 import os
 import random
 import signal
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pdm.config import Settings
 from pdm.local.folder import DataFolder
+from pdm.local.ports import Claims
 from pdm.local.stack import LocalStack
 from pdm.local.sweep import find
 from pdm.setup import run_setup
@@ -35,6 +35,8 @@ LINKS: tuple[Link, ...] = (
     ("portal", "valkey"),
 )
 ENGINES: tuple[Engine, ...] = get_args(Engine)
+
+_claims = Claims()
 
 
 @dataclass
@@ -118,7 +120,9 @@ def _prepare_folder(folder: Path) -> dict[Client, tuple[int, int]]:
 
     A Kafka client goes where the broker tells it, so a proxy before the bootstrap address alone would be passed by.
     """
-    ports = {name: free_port() for name in ("kafka", "kafka-controller")}
+    passing = Claims()  # the stack will claim these two itself
+    ports = {name: _take_port(passing) for name in ("kafka", "kafka-controller")}
+    passing.release()
     listeners = {client: (free_port(), free_port()) for client in KAFKA_CLIENTS}
     names = {client: client.upper() for client in KAFKA_CLIENTS}
     plain = f"PLAINTEXT://{HOST}:{ports['kafka']}"
@@ -146,10 +150,12 @@ def _prepare_folder(folder: Path) -> dict[Client, tuple[int, int]]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """One that no other stack of this machine will choose, and that no system lends to a client."""
+    return _take_port(_claims)
+
+
+def _take_port(claims: Claims) -> int:
+    return next(port for port in iter(lambda: random.randint(20_000, 32_000), None) if claims.take(port))
 
 
 def _moved(block: Any, port: Any) -> Any:

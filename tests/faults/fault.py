@@ -28,9 +28,10 @@ class Fault:
     has_truth: bool = True
     needs: str | None = None  # why it cannot run here; it is then named and left out
 
-    def run(self, rig: Rig, seed: int) -> Run:
+    def run(self, rig: Rig, seed: int, name: str = "") -> Run:
+        """`name` takes the place of its own in the machines' ids, where one stack sees the fault twice."""
         return rig.run(
-            self.name,
+            name or self.name,
             seed,
             self.act,
             machines=self.machines,

@@ -3,11 +3,15 @@
 import time
 from collections.abc import Iterator
 
+import psutil
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from pdm.config import RAW_TOPIC, RoleName
+from pdm.crash import CrashPoint
 from tests.faults.fault import Act, Fault
+from tests.faults.kills import role_of
 from tests.faults.rig import Rig, Run
+from tests.faults.roles import wait_until
 
 SESSION_S = 10.0  # a paused member is taken for dead after so long
 
@@ -18,6 +22,8 @@ def faults() -> Iterator[Fault]:
         yield Fault(f"{role} paused until another owns its partitions", ("49",), _zombie(role), expected_s=70)
         yield Fault(f"two {role} processes under one name", ("46",), _same_name(role), expected_s=60)
     yield Fault("portal paused until another owns its partitions", ("49",), _zombie("portal"), expected_s=70)
+    for point in _ZOMBIE_POINTS:
+        yield Fault(f"zombie at {point}", ("49",), _zombie_at(point), seeds=3, expected_s=60)
     yield Fault("inference paused for half a minute", ("49",), _paused, expected_s=60)
     yield Fault("partitions added under load", ("48",), _add_partitions, expected_s=40)
 
@@ -51,6 +57,34 @@ def _zombie(role: RoleName) -> Act:
                 time.sleep(SESSION_S + 8)
             finally:
                 rig.roles[role].go_on()
+            time.sleep(5)
+
+    return act
+
+
+_ZOMBIE_POINTS: tuple[CrashPoint, ...] = (
+    "ingestor.before_db_commit",
+    "ingestor.after_db_commit",
+    "inference.after_step",
+    "inference.before_db_commit",
+    "portal.before_db_commit",
+)
+
+
+def _zombie_at(point: CrashPoint) -> Act:
+    """Stopped at the very point, in some with a transaction open and locks held, until another has gone on for long."""
+    role = role_of(point)
+
+    def act(rig: Rig, run: Run) -> None:
+        with run.outage():
+            rig.add_replica(role).wait_ready()
+            times = run.rng.randint(1, 20) if point == "inference.after_step" else 1
+            rig.roles[role].restart(PDM_CRASH=f"{point}:{times}:stop")
+            del rig.roles[role].environment["PDM_CRASH"]
+            zombie = rig.roles[role].process()
+            wait_until(lambda: zombie.status() == psutil.STATUS_STOPPED, 60, f"{role} came by {point}")
+            time.sleep(SESSION_S + 8)
+            rig.roles[role].go_on()
             time.sleep(5)
 
     return act

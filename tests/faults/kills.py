@@ -50,8 +50,12 @@ def faults() -> Iterator[Fault]:
     yield Fault("rolling restart of all roles", ("63",), _rolling_restart)
 
 
+def role_of(point: CrashPoint) -> RoleName:
+    return next(role for role in CONSUMERS if point.startswith(f"{role}."))
+
+
 def _crash(point: CrashPoint) -> Act:
-    role: RoleName = point.partition(".")[0]  # type: ignore[assignment]
+    role = role_of(point)
 
     def act(rig: Rig, run: Run) -> None:
         with run.outage():

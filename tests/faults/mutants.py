@@ -4,11 +4,14 @@ A variant is the source with one piece of text changed. A piece that is no longe
 """
 
 import shutil
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pdm
 from pdm.config import RoleName
+from tests.faults.fault import Fault
+from tests.faults.rig import Rig, Run
 
 SOURCE = Path(pdm.__file__).parent
 
@@ -23,6 +26,7 @@ class Mutant:
     old: str
     new: str
     caught_by: str
+    letters: str = "LDOA"  # what the checker must say; a mere delay (R) is no proof
 
 
 MUTANTS = (
@@ -40,14 +44,14 @@ MUTANTS = (
         "broker.py",
         "ack_policy=AckPolicy.NACK_ON_ERROR",
         "ack_policy=AckPolicy.ACK_FIRST, auto_commit_interval_ms=100",
-        caught_by="crash ingestor.before_db_commit",
+        caught_by="both databases away for half a minute",
     ),
     Mutant(
         "has no inbox",
         "portal",
         "portal/handler.py",
         "    fresh = add_to_inbox(conn, incoming)\n",
-        "    add_to_inbox(conn, incoming)\n    fresh = list(incoming)\n",
+        "    fresh = list(incoming)\n",
         caught_by="relay's offsets deleted",
     ),
     Mutant(
@@ -72,7 +76,7 @@ MUTANTS = (
         "inference/commit.py",
         '    crash.reached("inference.after_step")\n',
         "    for item in items:\n        item.partition.machines[item.after.machine_id] = item.after\n",
-        caught_by="every database session ended every 2 s",
+        caught_by="both databases away for half a minute",
     ),
     Mutant(
         "has no watermark of transitions",
@@ -80,7 +84,8 @@ MUTANTS = (
         "store/episodes.py",
         " AND (changed_appended_at, changed_offset) < (%(appended_at)s, %(offset)s)",
         "",
-        caught_by="inference paused until another owns its partitions",
+        caught_by="zombie at inference.before_db_commit",
+        letters="LDOAV",
     ),
     Mutant(
         "applies events in any order",
@@ -88,7 +93,7 @@ MUTANTS = (
         "store/inbox.py",
         "    WHERE known.seq < excluded.seq\n",
         "",
-        caught_by="relay's offsets deleted",
+        caught_by="slot dropped while the connector was stopped",
     ),
 )
 
@@ -104,3 +109,42 @@ def make_source(mutant: Mutant, folder: Path) -> Path:
         raise ValueError(f"{mutant.file} holds {text.count(mutant.old)} of the text that {mutant.name!r} changes")
     changed.write_text(text.replace(mutant.old, mutant.new))
     return target
+
+
+@dataclass(frozen=True, slots=True)
+class Exposed(Fault):
+    """Passes when the checker finds the variant out under the fault that is said to expose it."""
+
+    mutant: Mutant = MUTANTS[0]
+    by: Fault | None = None
+
+    def run(self, rig: Rig, seed: int, name: str = "") -> Run:
+        assert self.by is not None
+        role, path = rig.roles[self.mutant.role], "PYTHONPATH"
+        usual = role.environment.get(path, "")
+        changed = make_source(self.mutant, rig.engines.stack.folder.path / "logs")
+        role.restart(**{path: f"{changed}:{usual}" if usual else str(changed)})
+        try:
+            role.wait_ready()
+            run = self.by.run(rig, seed, name or self.name)
+        finally:
+            role.restart(**{path: usual})
+            role.wait_ready()
+        caught = [finding for finding in run.findings if finding[0] in self.mutant.letters]
+        run.figures["found_out_by"] = caught[:3]
+        run.findings = [] if caught else [f"the suite did not see a pdm that {self.mutant.name}", *run.findings]
+        return run
+
+
+def faults(others: Iterable[Fault]) -> Iterator[Fault]:
+    by_name = {fault.name: fault for fault in others}
+    for mutant in MUTANTS:
+        by = by_name[mutant.caught_by]
+        yield Exposed(
+            name=f"broken variant: {mutant.name}",
+            rows=("variant",),
+            act=by.act,
+            expected_s=by.expected_s + 20,
+            mutant=mutant,
+            by=by,
+        )

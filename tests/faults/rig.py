@@ -22,6 +22,7 @@ from tests.faults.proxy import CLEAR, Loop, Weather
 from tests.faults.roles import CONSUMERS, Role, make_role, wait_until
 from tests.faults.sender import Sender, Twist, make_machines, straight
 from tests.faults.told import count_told
+from tests.faults.traces import TraceWatch
 
 MACHINES = 16
 RATE_HZ = 10.0
@@ -39,6 +40,7 @@ class Run:
     began_at: datetime
     offsets: OffsetWatch
     lives_before: dict[RoleName, int]
+    traces: TraceWatch
     outage_s: float = 0.0
     findings: list[str] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
@@ -135,7 +137,15 @@ class Rig:
             clock_offset,
         )
         lives = {role: len(self.roles[role].lives) for role in self.roles}
-        run = Run(prefix, rng, sender, datetime.now(UTC) - timedelta(seconds=1), OffsetWatch(self.settings), lives)
+        run = Run(
+            prefix=prefix,
+            rng=rng,
+            sender=sender,
+            began_at=datetime.now(UTC) - timedelta(seconds=1),
+            offsets=OffsetWatch(self.settings),
+            lives_before=lives,
+            traces=TraceWatch(self.engines.stack.folder.logs),
+        )
         self.loop.run(run.offsets.start())
         try:
             self.loop.run(sender.start(), 30)
@@ -218,6 +228,7 @@ class Rig:
         )
         run.findings += map(_told_as, found.findings)
         run.findings += run.offsets.complaints
+        run.findings += run.traces.unexpected()
         kills = len(self.roles["portal"].lives) - run.lives_before["portal"]
         repeats = count_told(self.roles["portal"].log.parent, run.prefix)
         run.require(repeats <= kills, f"A: {repeats} log lines told twice, with {kills} restarts of the portal")

@@ -108,6 +108,7 @@ def _commit(pool: Pool, items: Sequence[Stepped], now: Callable[[], datetime]) -
         seen = [(m.episode.episode_id, m.last_seen_at) for m in touched if m.episode and m.last_seen_at]
         episodes.touch_episodes(conn, seen)
         crash.reached("inference.before_db_commit")
+    crash.reached("inference.after_db_commit")
     for machine in touched:
         if machine.episode and machine.last_seen_at:
             machine.episode = replace(machine.episode, last_seen_at=machine.last_seen_at)

@@ -61,7 +61,6 @@ class Handler:
         stepped = await asyncio.to_thread(
             within_budget, lambda: step_and_commit(self.pool, live, by_partition, self.cadence, self.now)
         )
-        crash.reached("inference.after_db_commit")
         self._install(live, batch, stepped)
         await self._show(stepped)
         crash.reached("inference.after_redis")
