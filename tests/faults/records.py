@@ -80,7 +80,7 @@ def _poisons(machine_id: str) -> list[tuple[bytes | None, bytes | None]]:
         changed().replace(b"40.0", b"NaN"),
         b'{"a":' + b"[" * 10_000 + b"]" * 10_000 + b"}",
     ]
-    return [*((None, value) for value in values), (b"another", changed())]
+    return [*((None if value else key, value) for value in values), (b"another", changed())]
 
 
 def _dead_letters(rig: Rig) -> int:

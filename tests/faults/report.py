@@ -13,8 +13,8 @@ INTRO = """# Reliability: what was broken, and what was found afterwards
 
 Written by `python -m tests.faults.report` from the JSON of the runs named here; no figure is typed by hand.
 
-Every fault acts on the real Kafka, Kafka Connect with Debezium, PostgreSQL and Valkey. Sixteen machines send ten readings
-a second each, and each has a true fault of its own every few seconds. Then one checker, which is also
+Every fault acts on the real Kafka, Kafka Connect with Debezium, PostgreSQL and Valkey. Sixteen machines send ten
+readings a second each, and each has a true fault of its own every few seconds. Then one checker, which is also
 `pdm doctor --deep`, compares what Kafka acknowledged and what was truly wrong with every table, topic, notification and
 feature.
 

@@ -9,16 +9,19 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from tests.desk import Desk, episode
 from tests.plant import together
 
+from pdm.errors import Retryable
+from pdm.events import AlertEvent
 from pdm.portal.feed import QUEUE_LIMIT, Feed
 from pdm.portal.handler import take_in
-from pdm.portal.notifier import LEASE, MAX_ATTEMPTS
+from pdm.portal.notifier import LEASE, MAX_ATTEMPTS, Notifier
 from pdm.store.event_log import prune_event_log
 from pdm.store.inbox import Incoming, prune_inbox
 from pdm.store.notifications import claim_notifications, prune_notifications, settle_notification
-from pdm.store.pool import transaction
+from pdm.store.pool import connect, transaction
 
 LONG_AGO = timedelta(minutes=10)
 
@@ -130,6 +133,26 @@ def test_who_lost_the_lease_settles_nothing(desk: Desk) -> None:
         assert not settle_notification(conn, slow, "failed", None, "")
         assert settle_notification(conn, next_one, "sent", "line", "")
     assert desk.rows("SELECT state FROM portal.notification") == [("sent",)]
+
+
+def test_what_was_told_is_not_told_again_when_the_database_failed_before_it_was_noted(desk: Desk) -> None:
+    desk.take_in(episode("opened"))
+    told = []
+
+    async def tell(message: str, _: AlertEvent) -> None:
+        told.append(message)
+        with connect(desk.database.conninfo("owner"), "test") as conn:
+            conn.execute("REVOKE UPDATE ON portal.notification FROM pdm_portal")
+
+    notifier = Notifier(desk.pool, {"test": tell}, "ko", lambda: datetime.now(UTC))
+    with pytest.raises(Retryable):
+        asyncio.run(notifier.send_due())
+    with connect(desk.database.conninfo("owner"), "test") as conn:
+        conn.execute("GRANT UPDATE ON portal.notification TO pdm_portal")
+    _make_due(desk)
+    asyncio.run(notifier.send_due())
+    assert told == ["!!긴급!! machine-001 과부하 감지"]
+    assert desk.rows("SELECT state, message FROM portal.notification") == [("sent", told[0])]
 
 
 def test_a_second_writer_waits_so_that_no_page_passes_over_the_first(desk: Desk) -> None:

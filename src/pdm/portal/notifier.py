@@ -46,6 +46,8 @@ class Notifier:
     channels: Mapping[str, Channel]
     locale: Locale
     now: Callable[[], datetime]
+    # Sent, but the database was away when that should have been noted: to be noted first, and not sent again.
+    _unnoted: list[tuple[Claim, str]] = field(default_factory=list)
     _awake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def wake(self) -> None:
@@ -61,6 +63,7 @@ class Notifier:
     async def send_due(self) -> None:
         """Send until nothing is due. Raises Retryable when the database is away: the leases then run out."""
         self._awake.clear()
+        await self._note_sent()
         while claims := await asyncio.to_thread(self._claim):
             until = time.monotonic() + HANDLE_FOR_S
             for claim in claims:
@@ -84,7 +87,14 @@ class Notifier:
         except Exception as error:  # noqa: BLE001  # whatever a channel's library raises, the row is tried again
             await self._retry(claim, f"{type(error).__name__}: {error}"[:500])
         else:
+            self._unnoted.append((claim, message))
+            await self._note_sent()
+
+    async def _note_sent(self) -> None:
+        while self._unnoted:
+            claim, message = self._unnoted[0]
             await self._settle(claim, "sent", message, "")
+            del self._unnoted[0]
 
     async def _retry(self, claim: Claim, error: str) -> None:
         log.warning("portal.notification_failed", channel=claim.channel, attempts=claim.attempts, error=error)
@@ -97,9 +107,9 @@ class Notifier:
         await asyncio.to_thread(self._in_transaction, postpone)
 
     async def _settle(self, claim: Claim, state: Settled, message: str | None, detail: str) -> None:
-        metrics.NOTIFICATIONS.labels(claim.channel, state).inc()
         settle = partial(settle_notification, claim=claim, state=state, message=message, detail=detail)
         await asyncio.to_thread(self._in_transaction, settle)
+        metrics.NOTIFICATIONS.labels(claim.channel, state).inc()
 
     def _in_transaction(self, write: Callable[..., bool]) -> None:
         with transaction(self.pool) as conn:
