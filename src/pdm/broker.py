@@ -7,7 +7,7 @@ never costs its neighbours.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -25,8 +25,10 @@ from pdm.retry import PAUSE_BEFORE_REWIND_S
 
 REBALANCE_TIMEOUT_MS = 30_000  # a batch in hand may take this long before its partitions move
 GRACEFUL_STOP_S = 15.0  # > the worst batch (10 s of retries), < the orchestrator's 30 s
+METADATA_MAX_AGE_MS = 5_000  # a topic made anew is seen this soon; by default a consumer stands still for five minutes
 IDLE_POLL_MS = 20  # FastStream waits it twice when idle: at most 40 ms before a record is seen
 STUCK_AFTER_S = 60.0
+COMMITTED_TIMEOUT_S = 5.0
 MAX_BATCH_BYTES = 256 * 1024  # < the broker's 1 MB; at 16 KB a thousand machines reading at once wait on one another
 
 log = structlog.get_logger()
@@ -46,11 +48,18 @@ def make_broker(settings: KafkaSettings, role: RoleName) -> KafkaBroker:
         compression_type="lz4",
         max_batch_size=MAX_BATCH_BYTES,
         allow_auto_create_topics=False,
+        metadata_max_age_ms=METADATA_MAX_AGE_MS,
         apply_types=False,
         graceful_timeout=GRACEFUL_STOP_S,
         logger=logging.getLogger("pdm.broker"),
         log_level=logging.DEBUG,  # a line a batch; failures are errors whatever this level is
     )
+
+
+def _settled() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
 
 
 @dataclass(slots=True)
@@ -61,14 +70,18 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     handle: Handle
     on_assigned: OnPartitions | None = None
     on_revoked: OnPartitions | None = None
+    # Hears, at each assignment and before any of its batches, what the group had committed; absent: nothing.
+    on_committed: Callable[[Mapping[int, int]], None] | None = None
     assigned: set[TopicPartition] = field(default_factory=set)
     subscriber: BatchSubscriber | None = None
     newest_append_s: float | None = None
     has_joined: bool = False  # the group has answered, be it with no partition
     _began_at: float | None = None
     _in_hand: int = 0
+    _is_settled: asyncio.Event = field(default_factory=_settled)  # no rebalance is under way
 
     async def __call__(self, batch: Batch) -> None:
+        await self._is_settled.wait()  # the first batch may come before the listener has ended
         self._began_at, self._in_hand = time.monotonic(), len(batch)
         try:
             with metrics.BATCH_SECONDS.labels(self.role).time():
@@ -86,14 +99,32 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             # Held across handler and commit, which a lock of our own in the handler would not be.
             await self.subscriber.lock.wait_release(REBALANCE_TIMEOUT_MS / 1000)  # type: ignore[attr-defined]
         self.assigned = set()
+        self._is_settled.clear()
         if self.on_revoked is not None:
             await self.on_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         self.assigned, self.has_joined = set(assigned), True
         log.info("consumer.assigned", partitions=sorted(tp.partition for tp in assigned))
-        if self.on_assigned is not None:
-            await self.on_assigned(assigned)
+        try:
+            if self.on_assigned is not None:
+                await self.on_assigned(assigned)
+            if self.on_committed is not None:
+                self.on_committed(await self._committed(assigned))
+        finally:
+            self._is_settled.set()
+
+    async def _committed(self, partitions: set[TopicPartition]) -> dict[int, int]:
+        """Asked for now: with its next commit the group forgets where it was to go on."""
+        found: dict[int, int] = {}
+        try:
+            async with asyncio.timeout(COMMITTED_TIMEOUT_S):
+                for tp in partitions if self.consumer is not None else ():
+                    if (offset := await self.consumer.committed(tp)) is not None:  # type: ignore[union-attr]
+                        found[tp.partition] = offset
+        except (KafkaError, TimeoutError) as error:
+            log.warning("consumer.committed_unknown", error=str(error))  # a gap of just now may then go unseen
+        return found
 
     @property
     def consumer(self) -> AIOKafkaConsumer | None:

@@ -10,6 +10,17 @@ BATCH_SECONDS = Histogram("pdm_batch_seconds", "Time to handle one batch", ["rol
 BATCH_FAILURES = Counter("pdm_batch_failures", "Batches that failed and were rewound", ["role"])
 CONSUMER_LAG = Gauge("pdm_consumer_lag_records", "Records not yet handled", ["role", "partition"])
 DATA_AGE = Gauge("pdm_data_age_seconds", "Age (append time) of the newest record handled", ["role"])
+LOG_GAPS = Counter(
+    "pdm_log_gap_records",
+    "Offsets that vanished before they were read; a recreated topic counts as one",
+    ["role", "partition"],
+)
+INGEST_GAP = Gauge(
+    "pdm_ingest_gap_records",
+    "Offsets passed without a row that tells what became of them; 0 when all is well",
+    ["partition"],
+)
+PARTITIONS_AHEAD = Gauge("pdm_partitions_ahead_days", "Days after today (UTC) that sensor_log has partitions for")
 PROBE_AGE = Gauge("pdm_relay_probe_age_seconds", "Age of the newest probe that came through the relay")
 TRANSITIONS = Counter("pdm_episode_transitions", "Episode transitions written", ["event", "failure_type"])
 TRANSITIONS_SKIPPED = Counter("pdm_episode_transitions_skipped", "Transitions that the database already had or refused")
@@ -29,4 +40,7 @@ SIMULATED_READINGS = Counter("pdm_simulated_readings", "Readings that Kafka ackn
 SIMULATED_MACHINES = Gauge("pdm_simulated_machines", "Machines being simulated now")
 BACKGROUND_FAILURES = Counter(
     "pdm_background_failures", "Turns of a background task that failed and will be tried again", ["role", "task"]
+)
+BACKGROUND_LAST_SUCCESS = Gauge(
+    "pdm_background_last_success_timestamp_seconds", "When a background task last ended a turn well", ["role", "task"]
 )

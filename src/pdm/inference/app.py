@@ -5,6 +5,7 @@ import asyncio
 from pdm.broker import Subscription, make_broker, subscribe_batches
 from pdm.config import RAW_TOPIC, Settings
 from pdm.feature_store import FeatureStore
+from pdm.gap_watch import GapWatch
 from pdm.health import consumer_turns, consumer_works, database_answers, features_answer
 from pdm.http import Checks, make_http_app
 from pdm.inference.handler import Handler, utc_now
@@ -27,8 +28,13 @@ def build(settings: Settings) -> Role:
     watch = ModelWatch(pool, scorer)
     cadence = Cadence.of(settings.inference.max_interval_s)
     handler = Handler(settings.kafka, pool, features, scorer, cadence, utc_now)
+    gaps = GapWatch("inference", RAW_TOPIC, pool, handler.__call__, on_recreated=handler.forget)
     subscription = Subscription(
-        "inference", handler.__call__, on_assigned=handler.on_assigned, on_revoked=handler.on_revoked
+        "inference",
+        gaps.__call__,
+        on_assigned=handler.on_assigned,
+        on_revoked=handler.on_revoked,
+        on_committed=gaps.begin,
     )
     broker = make_broker(settings.kafka, "inference")
     subscribe_batches(broker, subscription, RAW_TOPIC, settings.kafka, max_records=settings.inference.max_records)
@@ -52,6 +58,7 @@ def build(settings: Settings) -> Role:
         broker=broker,
         background={
             "measure": lambda: repeat("inference", "measure", MEASURE_S, subscription.measure),
+            "log place": lambda: repeat("inference", "log place", MEASURE_S, gaps.save),
             "model watch": lambda: repeat("inference", "model watch", MODEL_POLL_S, watch.look),
             "upkeep": lambda: repeat("inference", "upkeep", UPKEEP_S, lambda: asyncio.to_thread(_upkeep, pool)),
         },

@@ -51,6 +51,10 @@ class Handler:
         self.partitions = {}
         self.unshown.clear()  # the next owner shows newer values
 
+    def forget(self, partition: int) -> None:
+        """Its log begins anew: the state is that of the new one, and lower offsets are no replay."""
+        self.partitions[partition] = Partition(partition)
+
     async def __call__(self, batch: Batch) -> None:
         began = time.monotonic()
         by_partition: dict[int, list[Arrival]] = {}

@@ -27,7 +27,9 @@ def build(settings: Settings) -> Role:
     conninfo = settings.main_db.conninfo("ingestor")
     pool = open_pool(conninfo, "pdm.ingestor", max_size=CONNECTIONS)
     writer = Writer(pool, utc_now, settings.ingestor.partitions_ahead)
-    subscription = Subscription("ingestor", Handler(writer.write).__call__, on_revoked=_on_revoked)
+    subscription = Subscription(
+        "ingestor", Handler(writer.write).__call__, on_revoked=_on_revoked, on_committed=writer.begin
+    )
     broker = make_broker(settings.kafka, "ingestor")
     subscribe_batches(broker, subscription, RAW_TOPIC, settings.kafka, max_records=settings.ingestor.max_records)
     ready = {

@@ -1,12 +1,13 @@
 """Sorts a batch of raw records into readings and dead letters. Pure; raises nothing, whatever the bytes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from aiokafka import ConsumerRecord
 
 from pdm.broker import Batch
+from pdm.continuity import Span, spans_of
 from pdm.errors import BadRecord, RejectReason
 from pdm.events import MAX_RECORD_BYTES, Reading, decode_reading
 from pdm.store.dead_letters import DeadLetter
@@ -15,11 +16,12 @@ from pdm.store.partitions import Bounds
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A batch in log order: `readings[i]` came from `records[i]`; `rejected` is the rest."""
+    """A batch in log order: `readings[i]` came from `records[i]`; `rejected` is the rest; `spans` covers all."""
 
     records: Sequence[ConsumerRecord]
     readings: Sequence[Reading]
     rejected: Sequence[DeadLetter]
+    spans: Sequence[Span] = ()
 
 
 def decode_batch(batch: Batch) -> Decoded:
@@ -32,7 +34,7 @@ def decode_batch(batch: Batch) -> Decoded:
         else:
             records.append(record)
             readings.append(reading)
-    return Decoded(records, readings, rejected)
+    return Decoded(records, readings, rejected, tuple(spans_of(batch)))
 
 
 def keep_within(decoded: Decoded, bounds: Bounds) -> Decoded:
@@ -43,10 +45,11 @@ def keep_within(decoded: Decoded, bounds: Bounds) -> Decoded:
         return decoded
     letters = [_outside(decoded.records[place], decoded.readings[place].timestamp, bounds) for place in outside]
     gone = set(outside)
-    return Decoded(
-        [record for place, record in enumerate(decoded.records) if place not in gone],
-        [reading for place, reading in enumerate(decoded.readings) if place not in gone],
-        [*decoded.rejected, *letters],
+    return replace(
+        decoded,
+        records=[record for place, record in enumerate(decoded.records) if place not in gone],
+        readings=[reading for place, reading in enumerate(decoded.readings) if place not in gone],
+        rejected=[*decoded.rejected, *letters],
     )
 
 

@@ -10,6 +10,8 @@ import structlog
 
 from pdm import crash, metrics
 from pdm.broker import Batch
+from pdm.config import RAW_TOPIC
+from pdm.gap_watch import tell_gaps
 from pdm.ingestor.decode import Decoded, decode_batch
 from pdm.ingestor.writer import Written
 from pdm.retry import within_budget
@@ -44,6 +46,7 @@ def _count(written: Written) -> None:
     metrics.READINGS.labels("ingestor", "rejected").inc(written.rejected)
     for reason, count in Counter(written.new_letters).items():
         metrics.DEAD_LETTERS.labels(reason).inc(count)
+    tell_gaps("ingestor", RAW_TOPIC, written.gaps)
 
 
 def _report(written: Written, ms: float) -> None:

@@ -1,18 +1,25 @@
-"""One batch, one transaction: readings, dead letters and due minutes are stored together or not at all."""
+"""One batch, one transaction: readings, dead letters, progress and due minutes are stored together or not at all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from pdm import crash
+from pdm.config import RAW_TOPIC
+from pdm.continuity import Gap
 from pdm.errors import RejectReason
 from pdm.ingestor.decode import Decoded, conflicts_of, keep_within
 from pdm.ingestor.due_minutes import DueMinutes
-from pdm.store.dead_letters import add_dead_letters
+from pdm.ingestor.progress import advance, duplicates_of
+from pdm.store.dead_letters import DeadLetter, add_dead_letters
+from pdm.store.gaps import add_gaps
 from pdm.store.minutes import mark_due
 from pdm.store.partitions import Bounds, ensure_partitions
 from pdm.store.pool import Connection, Pool, transaction
-from pdm.store.readings import MissingPartition, store_readings
+from pdm.store.progress import lock_progress, move_progress
+from pdm.store.readings import MissingPartition, Stored, store_readings
+
+GROUP = "pdm.ingestor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +30,7 @@ class Written:
     duplicates: int
     rejected: int
     new_letters: Sequence[RejectReason] = ()
+    gaps: Sequence[Gap] = ()
 
 
 @dataclass(slots=True)
@@ -32,8 +40,13 @@ class Writer:
     pool: Pool
     now: Callable[[], datetime]
     days_ahead: int
+    _committed: Mapping[int, int] = field(default_factory=dict)
     _bounds: Bounds | None = None
     _due: DueMinutes = field(default_factory=DueMinutes)
+
+    def begin(self, committed: Mapping[int, int]) -> None:
+        """A new assignment. A partition that was never stored was to begin at what its group had committed."""
+        self._committed = committed
 
     def write(self, decoded: Decoded) -> Written:
         """Idempotent. Raises Retryable: then nothing of the batch is stored."""
@@ -43,6 +56,7 @@ class Writer:
                 stored = store_readings(conn, fitting.readings)
                 letters = [*fitting.rejected, *conflicts_of(fitting, stored.conflicting)]
                 new_letters = add_dead_letters(conn, letters)
+                gaps = self._account(conn, fitting, stored, letters)
                 # Last, so that little time passes between the look at the clock and the commit.
                 marked_at_s = self.now().timestamp()
                 marks = self._due.unmarked(stored.keys, marked_at_s)
@@ -57,7 +71,17 @@ class Writer:
             duplicates=len(fitting.readings) - len(stored.keys) - len(stored.conflicting),
             rejected=len(letters),
             new_letters=new_letters,
+            gaps=gaps,
         )
+
+    def _account(
+        self, conn: Connection, decoded: Decoded, stored: Stored, letters: Sequence[DeadLetter]
+    ) -> Sequence[Gap]:
+        """Late in the transaction: another owner of a partition waits from here to the commit."""
+        known = lock_progress(conn, RAW_TOPIC, sorted({span.partition for span in decoded.spans}))
+        found = advance(known, self._committed, decoded.spans, letters, duplicates_of(decoded, stored))
+        move_progress(conn, RAW_TOPIC, found.moved)
+        return tuple(add_gaps(conn, GROUP, RAW_TOPIC, found.gaps))
 
     def _keep_within_bounds(self, conn: Connection, decoded: Decoded) -> Decoded:
         """A reading is too old or too new only by bounds read in this very transaction, missing days made."""

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pdm.broker import Subscription, make_broker, subscribe_batches, subscribe_from_now
 from pdm.config import ALERT_TOPIC, PROBE_TOPIC, Settings
 from pdm.feature_store import FeatureStore
+from pdm.gap_watch import GapWatch
 from pdm.http import make_http_app
 from pdm.portal.alert_routes import alert_routes
 from pdm.portal.channels import CHANNELS
@@ -54,7 +55,8 @@ def build(settings: Settings) -> Role:
     handler = AlertHandler(writes, tuple(CHANNELS), on_committed)
 
     broker = make_broker(settings.kafka, "portal")
-    subscription = Subscription("portal", handler.__call__)
+    gaps = GapWatch("portal", ALERT_TOPIC, writes, handler.__call__)
+    subscription = Subscription("portal", gaps.__call__, on_committed=gaps.begin)
     subscribe_batches(broker, subscription, ALERT_TOPIC, settings.kafka, max_records=MAX_RECORDS)
     relay = make_relay_probe(settings.connect)
     subscribe_from_now(broker, PROBE_TOPIC, lambda record: relay.take(record.value))
@@ -79,6 +81,7 @@ def build(settings: Settings) -> Role:
         broker=broker,
         background={
             "measure": lambda: repeat("portal", "measure", MEASURE_S, subscription.measure),
+            "log place": lambda: repeat("portal", "log place", MEASURE_S, gaps.save),
             "notifier": lambda: repeat("portal", "notifier", 0, notifier.turn),
             "feed": feed.run,
             "live values": lambda: repeat("portal", "live values", 0, live.turn),
