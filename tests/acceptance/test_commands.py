@@ -15,6 +15,16 @@ def test_doctor_finds_a_running_stack_well(up: Cli) -> None:
     assert {"kafka", "slot", "connector", "relay", "redis", "role portal"} <= {f["part"] for f in found["findings"]}
 
 
+def test_a_deep_look_at_a_working_stack_finds_nothing_lost_and_nothing_doubled(up: Cli) -> None:
+    ended = up.run("doctor", "--deep", "--json", timeout_s=120.0)
+
+    assert ended.code == 0, ended.out
+    found = json.loads(ended.out)
+    parts = {finding["part"]: finding["state"] for finding in found["findings"]}
+    assert {parts[part] for part in ("nothing lost", "nothing doubled", "alert chain", "features")} == {"ok"}
+    assert found["counts"]["records"] >= found["counts"]["readings"] >= 0
+
+
 def test_status_tells_engines_roles_and_lag(up: Cli) -> None:
     ended = up.run("status", "--json")
 

@@ -42,18 +42,31 @@ def check_chain(chain: Chain, records: Sequence[OnTopic], scope: Scope, tally: T
     of_episode: dict[UUID, list[Out]] = {}
     for out in outs:
         of_episode.setdefault(UUID(out.event.episode_id), []).append(out)
-    _check_outbox(chain, of_episode, tally)
+    episodes = episodes_since(chain, scope.since)
+    _check_outbox(chain, episodes, of_episode, tally)
     settled = [out for out in outs if _is_due(out.row, chain, scope)]
     _check_topic(settled, records, tally)
     _check_portal(settled, chain, tally)
     pending = _check_notifications(settled, chain.notifications, scope.channels, tally)
     return {
-        "episodes": len(chain.episodes),
+        "episodes": len(episodes),
         "events": len(outs),
         "alert_records": len(records),
         "notifications": len(chain.notifications),
         "notifications_pending": pending,
     }
+
+
+def episodes_since(chain: Chain, since: datetime | None) -> list[EpisodeRow]:
+    """Those detected from `since` on, by inference's clock or, as that may be wrong, by the database's."""
+    if since is None:
+        return list(chain.episodes)
+    opened = {row.id for row in chain.outbox if row.created_at >= since}
+    return [
+        episode
+        for episode in chain.episodes
+        if episode.detected_at >= since or uuid5(episode.episode_id, "1") in opened
+    ]
 
 
 def check_truth(episodes: Sequence[EpisodeRow], truth: Sequence[Trouble], tally: Tally) -> None:
@@ -73,7 +86,7 @@ def check_truth(episodes: Sequence[EpisodeRow], truth: Sequence[Trouble], tally:
 def unknown_records(records: Iterable[OnTopic], chain: Chain, scope: Scope) -> Iterator[tuple[UUID | None, OnTopic]]:
     """Records of the scope that no outbox row read before them explains; ids to ask for once more."""
     known = {row.id for row in chain.outbox}
-    episodes = chain.older | {episode.episode_id for episode in chain.episodes}
+    episodes = {episode.episode_id for episode in chain.episodes}
     pruned_before = chain.taken_at - timedelta(days=OUTBOX_KEEP_DAYS) + CLOCKS_DIFFER
     for record in records:
         is_older = scope.since is not None and record.appended_at < scope.since
@@ -121,11 +134,13 @@ def _overlap(episode: EpisodeRow, trouble: Trouble) -> bool:
     return began_before_end and (episode.closed_at is None or episode.closed_at >= trouble.began_at)
 
 
-def _check_outbox(chain: Chain, of_episode: Mapping[UUID, Sequence[Out]], tally: Tally) -> None:
+def _check_outbox(
+    chain: Chain, episodes: Iterable[EpisodeRow], of_episode: Mapping[UUID, Sequence[Out]], tally: Tally
+) -> None:
     kept_from = chain.taken_at - timedelta(days=OUTBOX_KEEP_DAYS) + CLOCKS_DIFFER
-    for episode in chain.episodes:
+    for episode in episodes:
         _check_episode(episode, of_episode.get(episode.episode_id, ()), kept_from, tally)
-    known = chain.older | {episode.episode_id for episode in chain.episodes}
+    known = {episode.episode_id for episode in chain.episodes}
     for episode_id, outs in of_episode.items():
         if episode_id not in known:
             tally.add("A", "outbox rows without an episode", outs[0].row.key, outs[0].row.created_at, f"{episode_id}")

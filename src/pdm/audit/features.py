@@ -20,7 +20,7 @@ from pdm.inference.shown import features_of
 TOLERANCE = 1e-9
 LAST = ("last_air_temp", "last_process_temp", "last_rpm", "last_torque", "last_tool_wear")
 MEANS = ("temp_1m_avg", "air_temp_1m_avg", "rpm_1m_avg", "torque_1m_avg", "power_1m_avg")
-HORIZONS = 3  # warm-ups: a window, the proof of a wrong clock, and to spare
+LOOKS = (1, 10)  # warm-ups read before the newest record: as a restarted inference does, then as one that ran on
 
 
 @dataclass(slots=True)
@@ -92,7 +92,11 @@ class Recomputation:
 
 
 def recomputation(
-    features: Mapping[str, Mapping[str, str]], judged: Mapping[int, int], cadence: Cadence, tally: Tally
+    features: Mapping[str, Mapping[str, str]],
+    judged: Mapping[int, int],
+    cadence: Cadence,
+    tally: Tally,
+    warm_ups: int = LOOKS[0],
 ) -> Recomputation:
     shown = {}
     for machine_id, found in features.items():
@@ -101,7 +105,7 @@ def recomputation(
         except (KeyError, ValueError):
             tally.add("F", "a machine has no features in Redis", machine_id)
         else:
-            start_ms = seen_ms - round(HORIZONS * cadence.warm_up_s * 1000)
+            start_ms = seen_ms - round(warm_ups * cadence.warm_up_s * 1000)
             shown[machine_id] = Shown(found, seen_ms, start_ms, Machine.new(machine_id, cadence))
     return Recomputation(shown, judged)
 

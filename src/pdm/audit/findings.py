@@ -89,6 +89,10 @@ class Tally:
         """`text` names the kind and never varies; `detail` says which one."""
         self.kinds.setdefault((check, text), Kind(check, text)).entries.append((detail, machine_id, at))
 
+    @property
+    def machine_ids(self) -> set[str]:
+        return {machine_id for kind in self.kinds.values() for _, machine_id, _ in kind.entries}
+
     def add_those_of_both(self, before: "Tally", now: "Tally") -> None:
         """What two looks found, by machine and time: what was only under way has gone by the second."""
         for place, kind in now.kinds.items():

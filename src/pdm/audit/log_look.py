@@ -69,7 +69,8 @@ class LogLook:
 
     async def _check_part(self, part: Part, ledger: Sequence[Sent], kept_from_us: int) -> None:
         letters = await asyncio.to_thread(audit_readings.dead_letter_places, self.main, RAW_TOPIC, part.number)
-        is_whole = self.ledger is not None and part.begin == 0 and self.scope.since is None and not part.gaps
+        # A ledger tells all that was sent of its scope, unless the scope is the plant and the plant older than the log.
+        is_whole = self.ledger is not None and bool(self.scope.prefix or part.begin == 0) and not part.gaps
         piece = Slice(part, self.scope.prefix, letters, kept_from_us, is_whole, self.tally)
         piece.await_ledger(ledger)
         async for batch in read_span(self.settings.kafka, RAW_TOPIC, part.number, part.begin, part.end):

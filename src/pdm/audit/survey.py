@@ -11,7 +11,15 @@ from datetime import timedelta
 from uuid import UUID
 
 from pdm.audit import features
-from pdm.audit.alerts import CLOCKS_DIFFER, OnTopic, check_chain, check_truth, tell_unknown, unknown_records
+from pdm.audit.alerts import (
+    CLOCKS_DIFFER,
+    OnTopic,
+    check_chain,
+    check_truth,
+    episodes_since,
+    tell_unknown,
+    unknown_records,
+)
 from pdm.audit.findings import Audit, Scope, Sent, Tally, Trouble
 from pdm.audit.log_look import LogLook
 from pdm.config import ALERT_TOPIC, RAW_TOPIC, Settings
@@ -67,7 +75,7 @@ async def _twice(look: Look, tally: Tally) -> dict[str, int]:
     if first.kinds:
         await asyncio.sleep(RELOOK_S)
         second = Tally()
-        counts = await look(second)
+        await look(second)
         tally.add_those_of_both(first, second)
     return counts
 
@@ -86,12 +94,12 @@ class _ChainLook:
 
     async def run(self, tally: Tally) -> dict[str, int]:
         scope = self._scope
-        chain = await asyncio.to_thread(audit_alerts.read_chain, self._ai, scope.prefix, scope.since)
+        chain = await asyncio.to_thread(audit_alerts.read_chain, self._ai, scope.prefix)
         self._on_progress("alerts", len(chain.outbox))
         records = await self._records()
         counts = check_chain(chain, records, scope, tally)
         if self._truth is not None:
-            check_truth(chain.episodes, self._truth, tally)
+            check_truth(episodes_since(chain, scope.since), self._truth, tally)
         unknown = list(unknown_records(records, chain, scope))
         ids = [event_id for event_id, _ in unknown if event_id is not None]
         newer = await asyncio.to_thread(audit_alerts.ids_in_outbox, self._ai, ids) if ids else set()
@@ -117,11 +125,14 @@ class _ChainLook:
 
 
 class _FeatureLook:
+    """Run it again to look further back in the log, at those machines only that the first run found wrong."""
+
     def __init__(
         self, settings: Settings, main: Connection, ai: Connection, scope: Scope, on_progress: OnProgress
     ) -> None:
         self._settings, self._main, self._ai, self._scope = settings, main, ai, scope
         self._on_progress = on_progress
+        self._suspects: set[str] | None = None
 
     async def run(self, tally: Tally) -> dict[str, int]:
         kafka = self._settings.kafka
@@ -129,10 +140,12 @@ class _FeatureLook:
         shown = await self._shown(tally)
         severities = await asyncio.to_thread(audit_alerts.open_severities, self._ai, self._scope.prefix)
         cadence = Cadence.of(self._settings.inference.max_interval_s)
-        recomputed = features.recomputation(shown, judged, cadence, tally)
+        warm_ups = features.LOOKS[0 if self._suspects is None else 1]
+        recomputed = features.recomputation(shown, judged, cadence, tally, warm_ups)
         if recomputed.shown:
             await self._read_log(recomputed)
         recomputed.settle(severities, tally)
+        self._suspects = tally.machine_ids
         return {"machines": len(shown), "recomputed": recomputed.readings}
 
     async def _shown(self, tally: Tally) -> dict[str, dict[str, str]]:
@@ -141,7 +154,11 @@ class _FeatureLook:
         store = FeatureStore(self._settings.redis, "portal")
         try:
             seen_s = {name: at_s for name, at_s in (await store.machines()).items() if name.startswith(prefix)}
-            wanted = sorted(name for name, at_s in seen_s.items() if since is None or at_s >= since.timestamp())
+            wanted = sorted(
+                name
+                for name, at_s in seen_s.items()
+                if (since is None or at_s >= since.timestamp()) and (self._suspects is None or name in self._suspects)
+            )
             found: dict[str, dict[str, str]] = {}
             for start in range(0, len(wanted), READ_AT_ONCE):
                 found |= await store.read_many(wanted[start : start + READ_AT_ONCE])

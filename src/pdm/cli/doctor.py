@@ -3,10 +3,11 @@
 import asyncio
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pdm.cli.deep import began_at, look_deep
 from pdm.cli.output import console, say
 from pdm.config import load_settings
 
@@ -22,17 +23,41 @@ def doctor(
     probe_timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds that a fresh row may take from the outbox to Kafka.")
     ] = 10.0,
+    is_deep: Annotated[
+        bool, typer.Option("--deep", help="Also compare log, tables, alerts and features: is anything lost or doubled?")
+    ] = False,
+    since: Annotated[
+        str, typer.Option(help="With --deep: only what was appended so long ago or later, such as 90s, 30m, 1h, 2d.")
+    ] = "",
+    prefix: Annotated[str, typer.Option(help="With --deep: only machines whose id begins so.")] = "",
 ) -> None:
     """Check every part that an alert depends on, and say what to do. Exit code 1 when something is wrong."""
     from pdm.doctor import examine
 
-    findings = asyncio.run(examine(load_settings(), probe_timeout))
-    wrong = sum(finding.state == "wrong" for finding in findings)
-    if is_json:
-        say(json.dumps({"ok": not wrong, "findings": [asdict(finding) for finding in findings]}, ensure_ascii=False))
-    else:
+    if (since or prefix) and not is_deep:
+        raise typer.BadParameter("--since and --prefix need --deep")
+    start = began_at(since)
+    settings = load_settings()
+    findings = asyncio.run(examine(settings, probe_timeout))
+    if not is_json:
         for finding in findings:
             _show(finding)
+    counts: dict[str, int] = {}
+    if is_deep:
+        deep, counts = look_deep(settings, start, prefix, is_progress_shown=not is_json)
+        if not is_json:
+            for finding in deep:
+                _show(finding)
+        findings += deep
+    _end(findings, counts, is_json=is_json)
+
+
+def _end(findings: list["Finding"], counts: dict[str, int], *, is_json: bool) -> None:
+    wrong = sum(finding.state == "wrong" for finding in findings)
+    if is_json:
+        told: dict[str, Any] = {"ok": not wrong, "findings": [asdict(finding) for finding in findings]}
+        say(json.dumps({**told, "counts": counts} if counts else told, ensure_ascii=False))
+    else:
         say(f"{wrong} of {len(findings)} wrong." if wrong else f"All {len(findings)} fine.")
     if wrong:
         raise typer.Exit(1)

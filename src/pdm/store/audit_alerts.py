@@ -9,8 +9,7 @@ from pdm.store.pool import Connection
 
 _EPISODES = """
 SELECT episode_id, machine_id, seq, severity, opened_at, detected_at, closed_at FROM anomaly_history
-WHERE starts_with(machine_id, %(prefix)s) AND detected_at >= coalesce(%(since)s::timestamptz, '-infinity')
-ORDER BY opened_at, episode_id
+WHERE starts_with(machine_id, %(prefix)s) ORDER BY opened_at, episode_id
 """
 _OUTBOX = """
 SELECT id, msg_key, message_payload, created_at FROM outbox
@@ -62,28 +61,22 @@ class Chain:
     """Every table that an alert passes, at the moment `taken_at` of the database's clock."""
 
     taken_at: datetime
-    episodes: Sequence[EpisodeRow]  # detected within the scope
-    older: frozenset[UUID]  # episodes detected before it
+    episodes: Sequence[EpisodeRow]
     outbox: Sequence[Outgoing]
     inbox: frozenset[UUID]
     alerts: dict[UUID, int]  # newest seq that the portal knows
     notifications: Sequence[Told]
 
 
-def read_chain(conn: Connection, prefix: str, since: datetime | None) -> Chain:
+def read_chain(conn: Connection, prefix: str) -> Chain:
     """One snapshot, so that no table is ahead of another. Needs an autocommit connection."""
-    given = {"prefix": prefix, "since": since}
+    given = {"prefix": prefix}
     with conn.transaction():
         conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         (now,) = conn.execute("SELECT now()").fetchall()
-        episodes = [EpisodeRow(*row) for row in conn.execute(_EPISODES, given)]
-        every = conn.execute(
-            "SELECT episode_id FROM anomaly_history WHERE starts_with(machine_id, %(prefix)s)", given
-        ).fetchall()
         return Chain(
             taken_at=now[0],
-            episodes=episodes,
-            older=frozenset(row[0] for row in every) - {episode.episode_id for episode in episodes},
+            episodes=[EpisodeRow(*row) for row in conn.execute(_EPISODES, given)],
             outbox=[Outgoing(*row) for row in conn.execute(_OUTBOX, given)],
             inbox=frozenset(row[0] for row in conn.execute(_INBOX)),
             alerts=dict(conn.execute(_ALERTS, given).fetchall()),

@@ -100,3 +100,13 @@ def test_doctor_and_status_tell_what_is_away_instead_of_failing(call: Call) -> N
     code, out, err = call("status")
     assert (code, err) == (1, "")
     assert "no ingestor" in out
+
+
+def test_a_deep_look_tells_what_is_away_too_and_takes_only_a_span_of_time(call: Call) -> None:
+    code, out, _ = call("doctor", "--probe-timeout", "0.1", "--deep", "--since", "1h")
+    assert code == 1
+    assert "deep look" in out
+
+    for wrong in (("--deep", "--since", "yesterday"), ("--since", "1h"), ("--prefix", "machine")):
+        code, _, err = call("doctor", *wrong)
+        assert (code, "Traceback" in err) == (2, False)
