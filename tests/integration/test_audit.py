@@ -265,3 +265,17 @@ def test_without_a_ledger_the_log_itself_decides(make_world: Callable[..., World
     assert {finding.check for finding in found.findings} == {"L"}
     assert len(found.findings) == 6  # five by name and time, one that counts the rest
     assert f"{sum(SECONDS) - 5} more" in found.findings[-1].what
+
+
+def test_a_committed_offset_that_leads_the_ingestors_account_is_told(make_world: Callable[..., World]) -> None:
+    world = make_world("well")
+    moved = "UPDATE ingest_progress SET next_offset = next_offset + %s, stored = stored + %s WHERE stored > 0"
+    world.main(moved, -1, -1)
+    try:
+        found = world.audit()
+    finally:
+        world.main(moved, 1, 1)
+    assert {(finding.check, finding.what.partition(": ")[0]) for finding in found.findings} == {
+        ("O", "the committed offset leads what is stored")
+    }
+    assert world.audit().is_clean

@@ -51,8 +51,8 @@ class LogLook:
 
     async def _check_progress(self, committed: dict[int, int]) -> None:
         progress = await asyncio.to_thread(audit_readings.ingest_progress, self.main, RAW_TOPIC)
-        check_progress(committed, progress or (), self.tally)
-        self._counts["accounts"] = len(progress or ())
+        check_progress(committed, progress, self.tally)
+        self._counts["accounts"] = len(progress)
 
     def _kept_from_us(self, now: datetime) -> int:
         """The ingestor drops the days before."""

@@ -48,10 +48,10 @@ class Part:
     begin: int
     cut: int
     end: int
-    gaps: Sequence[Range] = ()  # offsets that vanished and are noted in log_gap
+    gaps: Sequence[Range] = ()  # as log_gap notes them: first, and one past the last or 0 where nobody knows it
 
     def has_gap_at(self, offset: int) -> bool:
-        return any(first <= offset < end for first, end in self.gaps)
+        return any(first <= offset and (offset < end or end == 0) for first, end in self.gaps)
 
 
 @dataclass(slots=True)

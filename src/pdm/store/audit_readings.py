@@ -75,7 +75,10 @@ def replayed_letters(conn: Connection, topic: str) -> Iterator[tuple[bytes | Non
 
 
 def log_gaps(conn: Connection, group: str, topic: str) -> dict[int, list[tuple[int, int]]]:
-    """By partition: offsets that were gone before the group read them, first and one past the last."""
+    """By partition: offsets that were gone before the group read them, first and one past the last.
+
+    Of a topic that was made anew the last is 0: nobody knows how far the old one went.
+    """
     gaps: dict[int, list[tuple[int, int]]] = {}
     for partition, first, end in conn.execute(_GAPS, [group, topic]):
         gaps.setdefault(partition, []).append((first, end))
@@ -86,11 +89,7 @@ def machines_stored(conn: Connection, prefix: str) -> list[str]:
     return [row[0] for row in conn.execute(_MACHINES, {"prefix": prefix})]
 
 
-def ingest_progress(conn: Connection, topic: str) -> list[Progress] | None:
-    """None while the table is not there."""
-    (row,) = conn.execute("SELECT to_regclass('ingest_progress') IS NOT NULL").fetchall()
-    if not row[0]:
-        return None
+def ingest_progress(conn: Connection, topic: str) -> list[Progress]:
     return [Progress(*row) for row in conn.execute(_PROGRESS, [topic])]
 
 

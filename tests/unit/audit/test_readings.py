@@ -142,6 +142,15 @@ def test_an_acknowledged_send_is_stored_set_aside_waiting_or_lost() -> None:
     assert told(found) == [("L", LOST, at(3))]
 
 
+def test_what_was_lost_with_a_topic_that_was_made_anew_is_noted_and_no_finding() -> None:
+    ledger = [Sent("m", at(100 + offset), 0, offset) for offset in (6, 7)]  # of the old topic, read up to 7
+    found = piece(3, ledger=ledger, gaps=[(7, 0)])
+    found.take_ledger(ledger)
+    for second in range(3):
+        found.take_row(row(second))
+    assert told(found) == [("L", LOST, at(106))]
+
+
 def test_other_machines_are_left_alone() -> None:
     found = piece(2, prefix="x", bad=[1])
     assert (told(found), found.records) == ([], 0)
