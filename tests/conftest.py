@@ -1,4 +1,4 @@
-"""Folders that real engines can live in."""
+"""Folders that real engines can live in, and how patient property tests are."""
 
 import shutil
 import tempfile
@@ -6,6 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no fault of the code: how long it may take is said where it matters, in seconds of the processor.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")

@@ -110,10 +110,15 @@ def decode_reading(key: bytes | None, value: bytes | None) -> Reading:
     return reading
 
 
+def is_storable(moment: datetime) -> bool:
+    """False at the ends of the calendar, where a time with an offset may have no equal in UTC."""
+    return 1 < moment.year < MAXYEAR
+
+
 def _check(reading: Reading, key: bytes | None) -> None:
     if all(value is None for value in reading.sensor_values()):
         raise BadRecord("no_sensor", "all five sensors are absent or null")
-    if not 1 < reading.timestamp.year < MAXYEAR:
+    if not is_storable(reading.timestamp):
         raise BadRecord("bad_timestamp", f"{reading.timestamp.isoformat()} may have no equal in UTC")
     if key is not None and key != reading.machine_id.encode():
         raise BadRecord("key_mismatch", f"the record's key is not its machine_id {reading.machine_id}")

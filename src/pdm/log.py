@@ -65,7 +65,13 @@ def escape_controls(text: str) -> str:
 
 def _escape_values(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """What came from outside must not write a line, or a colour, of its own. A trace is written after this."""
-    return {name: escape_controls(value) if isinstance(value, str) else value for name, value in event.items()}
+    return {name: value if name == "exc_info" else _escaped(value) for name, value in event.items()}
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, str):
+        return escape_controls(value)
+    return [_escaped(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 class _Thinned(logging.Filter):

@@ -2,11 +2,12 @@
 
 import fcntl
 import json
+import traceback
 from pathlib import Path
 
 import pytest
 
-from pdm.config import load_settings, lock_file, running_file
+from pdm.config import ConnectSettings, credentials_of, load_settings, lock_file, running_file
 from pdm.errors import Misconfigured
 
 
@@ -46,3 +47,40 @@ def test_a_password_is_in_the_address_and_in_no_text(data_dir: Path, monkeypatch
     settings = load_settings()
     assert settings.main_db.conninfo("ingestor") == "postgresql://pdm_ingestor:p%40ss%2Fword@127.0.0.1:5432/pdm_main"
     assert "p@ss" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PDM_HTTP__APIKEY", "canary"),
+        ("PDM_HTTP__PORTAL_PORT", "canary"),
+        ("PDM_LOG__LEVEL", "canary"),
+        ("PDM_HTTP", '{"api_key": canary'),
+        ("PDM_HTTP", '{"api_key": ["canary"]}'),
+        ("PDM_MAIN_DB__URL", "canary"),
+        ("PDM_MAIN_DB__URL", "mysql://user:canary@host/db"),
+        ("PDM_MAIN_DB__URL", "postgresql://user:can/canary@host/db"),
+        ("PDM_AI_DB__URL", "postgresql://user:canary@[::1/db"),
+        ("PDM_REDIS__URL", "redis://:can/canary@host"),
+        ("PDM_REDIS__URL", "canary"),
+        ("PDM_CONNECT__URL", "ftp://user:canary@host"),
+        ("PDM_PORTAL__URL", "http://user:canary@host:port"),
+        ("PDM_CONNECT__URL", "http://host/\ncanary"),
+    ],
+)
+def test_a_wrong_setting_is_never_quoted(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """It may be a secret under a misspelt name, or hold one; --debug shows the trace with its causes."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(Misconfigured) as caught:
+        load_settings()
+    assert name.partition("__")[0].removeprefix("PDM_").lower() in str(caught.value).lower()
+    assert "canary" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_an_address_is_shown_without_its_credentials() -> None:
+    connect = ConnectSettings(url="https://user:p%40ss@connect:8083/")
+    assert connect.address == "https://connect:8083"
+    assert credentials_of(connect.url) == ("user", "p@ss")
+    assert credentials_of("http://connect:8083") is None

@@ -1,14 +1,24 @@
 """The wire contract: what is a reading, and with which reason anything else is refused."""
 
 import json
+import re
+import string
+import time
 from datetime import UTC, datetime
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdm.errors import BadRecord
-from pdm.events import MAX_RECORD_BYTES, Reading, decode_reading, encode
+from pdm.errors import BadRecord, RejectReason
+from pdm.events import (
+    MACHINE_ID_PATTERN,
+    MAX_RECORD_BYTES,
+    Reading,
+    decode_reading,
+    encode,
+)
 
 PLAN = {
     "machine_id": "machine-001",
@@ -85,10 +95,104 @@ def test_a_key_that_is_not_the_machine_is_refused() -> None:
     assert caught.value.reason == "key_mismatch"
 
 
-@given(
-    st.binary(max_size=200)
-    | st.recursive(st.none() | st.floats() | st.text(), st.lists).map(lambda v: repr(v).encode())
+def nested(depth: int, inside: bytes = b"1") -> bytes:
+    return b'{"a":' * depth + inside + b"}" * depth
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (nested(10_000), "invalid_json"),
+        (b'{"machine_id":"m","more":' + b"[" * 20_000 + b"]" * 20_000 + b"}", "invalid_json"),
+        (b'{"channels":' + nested(5_000) + b"}", "bad_channel"),
+        (b'{"machine_id":"m","timestamp":"2025-11-07T15:10:01Z","rpm":' + b"9" * 60_000 + b"}", "out_of_range"),
+        (b'{"machine_id":"m","timestamp":"2025-11-07T15:10:01Z","rpm":-1e999}', "out_of_range"),
+        (bad(machine_id=12), "bad_machine_id"),
+        (bad(timestamp=1762528201), "bad_timestamp"),
+        (bad(timestamp="2025-11-07T15:10:61Z"), "bad_timestamp"),
+        (bad(timestamp="2025-11-07T15:10:01+25:00"), "bad_timestamp"),
+        (bad(channels={f"c{number}": 1 for number in range(65)}), "bad_channel"),
+        (bad(channels={"c" * 64: 1}), "bad_channel"),
+        (bad(channels={"c": 1e300}), "out_of_range"),
+        (bad(channels=[]), "bad_channel"),
+        (rb'{"machine_id":"\ud800","timestamp":"2025-11-07T15:10:01Z","rpm":1}', "invalid_json"),
+        (b'{"machine_id":"m\xed\xa0\x80","timestamp":"2025-11-07T15:10:01Z","rpm":1}', "invalid_json"),
+        (b'\xef\xbb\xbf{"machine_id":"m","timestamp":"2025-11-07T15:10:01Z","rpm":1}', "invalid_json"),
+        (b'{"machine_id":"m","timestamp":"2025-11-07T15:10:01Z","rpm":1}{}', "invalid_json"),
+    ],
 )
-def test_no_bytes_make_the_decoder_raise_anything_but_a_bad_record(value: bytes) -> None:
-    with pytest.raises(BadRecord):
+def test_what_breaks_other_decoders_is_refused_quickly(value: bytes, reason: str) -> None:
+    assert len(value) <= MAX_RECORD_BYTES
+    began = time.process_time()
+    with pytest.raises(BadRecord) as caught:
         decode_reading(None, value)
+    assert caught.value.reason == reason
+    assert len(caught.value.detail) < 500
+    assert time.process_time() - began < 0.1
+
+
+def test_of_a_field_given_twice_the_last_counts() -> None:
+    """As with every JSON reader of note; what is stored is what was judged."""
+    twice = json.dumps(PLAN).encode().replace(b'"rpm": 1500', b'"rpm": "fast", "rpm": 1, "rpm": 2')
+    with pytest.raises(BadRecord):
+        decode_reading(None, twice)
+    assert decode_reading(None, twice.replace(b'"fast"', b"0")).rpm == 2
+
+
+JSON_TEXTS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=8,
+)
+SPOILT = st.builds(
+    lambda changes: json.dumps({**PLAN, **changes}).encode(),
+    st.dictionaries(st.sampled_from([*PLAN, "product_type", "channels", "more"]), JSON_TEXTS, max_size=4),
+)
+CUT = st.builds(
+    lambda value, start, end, more: value[:start] + more + value[end:],
+    SPOILT,
+    st.integers(0, 200),
+    st.integers(0, 200),
+    st.binary(max_size=5),
+)
+
+
+@given(
+    st.none() | st.binary(max_size=70),
+    st.binary(max_size=200) | SPOILT | CUT,
+)
+def test_any_bytes_are_a_reading_or_have_a_reason_of_the_list(key: bytes | None, value: bytes) -> None:
+    try:
+        reading = decode_reading(key, value)
+    except BadRecord as error:
+        refused = error
+    else:
+        assert re.fullmatch(MACHINE_ID_PATTERN, reading.machine_id)
+        assert decode_reading(key, encode(reading)) == reading
+        assert reading.timestamp.astimezone(UTC)
+        return
+    assert refused.reason in get_args(RejectReason)
+    assert refused.detail
+
+
+NAME_LETTERS = string.ascii_letters + string.digits + "._-"
+SENSED = st.floats(-1e9, 1e9)
+VALUES = SENSED | st.none()
+READINGS = st.builds(
+    Reading,
+    machine_id=st.text(NAME_LETTERS, min_size=1, max_size=60).map(lambda text: "m" + text),
+    timestamp=st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    air_temp_k=SENSED,
+    process_temp_k=VALUES,
+    rpm=VALUES,
+    torque_nm=VALUES,
+    tool_wear_min=VALUES,
+    product_type=st.sampled_from(["L", "M", "H", None]),
+    channels=st.none()
+    | st.dictionaries(st.text(NAME_LETTERS, min_size=1, max_size=63), st.floats(-1e9, 1e9), max_size=8),
+)
+
+
+@given(READINGS)
+def test_every_reading_comes_back_equal_to_the_last_bit(reading: Reading) -> None:
+    assert decode_reading(reading.machine_id.encode(), encode(reading)) == reading

@@ -7,7 +7,7 @@ from uuid import UUID
 from aiokafka import ConsumerRecord
 
 from pdm.errors import BadRecord
-from pdm.events import MACHINE_ID_PATTERN, AlertEvent, decode_event
+from pdm.events import MACHINE_ID_PATTERN, AlertEvent, decode_event, is_storable
 from pdm.store.inbox import Incoming
 
 MAX_SEQ = 2**31 - 1
@@ -50,5 +50,7 @@ def _event(record: ConsumerRecord) -> AlertEvent:
         raise ValueError("machine_id breaks its pattern")
     if not 1 <= event.seq <= MAX_SEQ:
         raise ValueError(f"seq {event.seq} is out of range")
+    if not all(map(is_storable, (event.timestamp, event.appended_at, event.detected_at))):
+        raise ValueError("a time may have no equal in UTC")
     UUID(event.episode_id)
     return event

@@ -1,3 +1,7 @@
+import json
+import math
+from datetime import UTC
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -60,4 +64,44 @@ def test_what_is_no_event_is_unusable(value: bytes | None) -> None:
 
 @given(st.binary(max_size=200))
 def test_no_bytes_raise(value: bytes) -> None:
+    assert isinstance(read_record(raw_alert_record(value, (ID,))), Unusable)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*msgspec.to_builtins(alert_event()), "more"]),
+        st.none() | st.integers() | st.floats() | st.text() | st.lists(st.text()),
+        max_size=3,
+    )
+)
+def test_whatever_passes_can_be_stored(changes: dict[str, object]) -> None:
+    document = {**msgspec.to_builtins(alert_event()), **changes}
+    read = read_record(alert_record(json.dumps(document).encode()))
+    if isinstance(read, Unusable):
+        assert read.reason
+        return
+    assert "\0" not in encode(read.event).decode()
+    assert 1 <= read.event.seq < 2**31
+    assert math.isfinite(read.event.score)
+    for moment in (read.event.timestamp, read.event.appended_at, read.event.detected_at):
+        moment.astimezone(UTC)
+    encode(read.event).decode()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"timestamp": "0001-01-01T00:00:00+14:00"},
+        {"appended_at": "9999-12-31T23:59:59-14:00"},
+        {"machine_id": "m" * 64},
+        {"reasons": "many"},
+    ],
+)
+def test_edges_of_what_can_be_stored(fields: dict[str, object]) -> None:
+    document = {**msgspec.to_builtins(alert_event()), **fields}
+    assert isinstance(read_record(alert_record(msgspec.json.encode(document))), Unusable)
+
+
+@pytest.mark.parametrize("value", [b'{"a":' * 10_000, b"[" * 100_000, b'{"score":' + b"9" * 100_000 + b"}"])
+def test_deep_and_huge_values_are_unusable(value: bytes) -> None:
     assert isinstance(read_record(raw_alert_record(value, (ID,))), Unusable)
