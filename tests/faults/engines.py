@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,13 +90,13 @@ class Engines:
 
 
 @contextmanager
-def running_engines(folder: Path, loop: Loop, rng: random.Random) -> Iterator[Engines]:
-    """Engines up and set up; the relay reads its database through a proxy."""
-    kafka_ports = _prepare_folder(folder)
+def running_engines(folder: Path, loop: Loop, rng: random.Random, wanted: Sequence[Link] = LINKS) -> Iterator[Engines]:
+    """Engines up and set up; the relay reads its database through a proxy. Links that are not wanted are direct."""
+    kafka_ports = _prepare_folder(folder, [client for client, engine in wanted if engine == "kafka"])
     with LocalStack(Settings(data_dir=folder)) as stack:
         direct: dict[Engine, int] = {engine: stack.place.ports[engine] for engine in ENGINES}
         links: dict[Link, Proxy] = {}
-        for client, engine in LINKS:
+        for client, engine in wanted:
             listener, advertised = kafka_ports[client] if engine == "kafka" else (direct[engine], free_port())
             links[client, engine] = Proxy(loop, advertised, listener, rng)
         for proxy in links.values():
@@ -115,7 +115,7 @@ def _for_set_up(engines: Engines) -> Settings:
     return engines.settings.model_copy(update={"ai_db": engines.proxied("relay").ai_db})
 
 
-def _prepare_folder(folder: Path) -> dict[Client, tuple[int, int]]:
+def _prepare_folder(folder: Path, clients: Sequence[Client]) -> dict[Client, tuple[int, int]]:
     """Ports chosen before the start, and one Kafka listener a client that is advertised as the client's proxy.
 
     A Kafka client goes where the broker tells it, so a proxy before the bootstrap address alone would be passed by.
@@ -123,8 +123,8 @@ def _prepare_folder(folder: Path) -> dict[Client, tuple[int, int]]:
     passing = Claims()  # the stack will claim these two itself
     ports = {name: _take_port(passing) for name in ("kafka", "kafka-controller")}
     passing.release()
-    listeners = {client: (free_port(), free_port()) for client in KAFKA_CLIENTS}
-    names = {client: client.upper() for client in KAFKA_CLIENTS}
+    listeners = {client: (free_port(), free_port()) for client in clients}
+    names = {client: client.upper() for client in clients}
     plain = f"PLAINTEXT://{HOST}:{ports['kafka']}"
     extra = {
         "listeners": ",".join(

@@ -16,7 +16,7 @@ from pdm.errors import PdmError
 from pdm.local.probes import connect_answers, kafka_answers, postgres_answers, valkey_answers
 from pdm.store.pool import connect
 from pdm.topics import group_lag
-from tests.faults.engines import Client, Engine, Engines, running_engines
+from tests.faults.engines import LINKS, Client, Engine, Engines, running_engines
 from tests.faults.offsets import OffsetWatch
 from tests.faults.proxy import CLEAR, Loop, Weather
 from tests.faults.roles import CONSUMERS, Role, make_role, wait_until
@@ -60,11 +60,12 @@ class Run:
 
 
 class Rig:
-    """`with Rig(folder) as rig:` has engines and consumers up inside."""
+    """`with Rig(folder) as rig:` has engines and consumers up inside. `has_links` False: no proxy between them."""
 
-    def __init__(self, folder: Path, seed: int = 0) -> None:
+    def __init__(self, folder: Path, seed: int = 0, *, has_links: bool = True) -> None:
         self._folder = folder
         self._seed = seed
+        self._links = LINKS if has_links else ()
         self._open = ExitStack()
         self.loop = Loop()
         self.roles: dict[RoleName, Role] = {}
@@ -74,10 +75,9 @@ class Rig:
         self._open.callback(self.loop.close)
         try:
             rng = random.Random(self._seed)
-            self.engines: Engines = self._open.enter_context(running_engines(self._folder, self.loop, rng))
+            self.engines: Engines = self._open.enter_context(running_engines(self._folder, self.loop, rng, self._links))
             for name in CONSUMERS:
-                self.roles[name] = make_role(self.engines, name, 1)
-                self.roles[name].start(self.engines.stack)
+                self.add_role(name)
             self._open.callback(self._end_roles)
             for role in self.roles.values():
                 role.wait_ready()
@@ -92,6 +92,12 @@ class Rig:
     @property
     def settings(self) -> Settings:
         return self.engines.settings
+
+    def add_role(self, name: RoleName) -> Role:
+        """The usual process of a role, for as long as the rig lives."""
+        role = self.roles[name] = make_role(self.engines, name, 1)
+        role.start(self.engines.stack)
+        return role
 
     def add_replica(self, name: RoleName, *, log: Path | None = None, **environment: str) -> Role:
         """One more process of a role; `heal` ends it."""
@@ -177,8 +183,8 @@ class Rig:
         for role in self.roles.values():
             role.wait_ready()
 
-    def wait_engine(self, engine: Engine, timeout_s: float = 60.0) -> None:
-        """Until it answers as it does to its supervisor."""
+    def answers(self, engine: Engine) -> bool:
+        """As it does to its supervisor."""
         probes = {
             "kafka": kafka_answers,
             "connect": connect_answers,
@@ -186,8 +192,10 @@ class Rig:
             "postgres-ai": postgres_answers,
             "valkey": valkey_answers,
         }
-        port = self.engines.stack.place.ports[engine]
-        wait_until(lambda: probes[engine](port), timeout_s, f"{engine} answers")
+        return probes[engine](self.engines.stack.place.ports[engine])
+
+    def wait_engine(self, engine: Engine, timeout_s: float = 60.0) -> None:
+        wait_until(lambda: self.answers(engine), timeout_s, f"{engine} answers")
 
     def lag(self) -> int:
         """Records that the three groups have not committed yet; raises PdmError while Kafka is away."""
@@ -226,7 +234,7 @@ class Rig:
                 truth=run.sender.troubles if has_truth else None,
             )
         )
-        run.findings += map(_told_as, found.findings)
+        run.findings += map(told_as, found.findings)
         run.findings += run.offsets.complaints
         run.findings += run.traces.unexpected()
         kills = len(self.roles["portal"].lives) - run.lives_before["portal"]
@@ -244,7 +252,7 @@ class Rig:
             role.end()
 
 
-def _told_as(finding: Finding) -> str:
+def told_as(finding: Finding) -> str:
     where = " ".join(str(part) for part in (finding.machine_id, finding.at) if part)
     return f"{finding.check}: {finding.what}" + (f" ({where})" if where else "")
 

@@ -150,14 +150,17 @@ def _tell(result: Result, done: int, total: int) -> None:
 
 
 def _write(path: Path, results: Iterable[Result], seconds: float) -> None:
-    machine = {"cpus": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}
     document = {
-        "machine": machine,
+        "machine": machine_facts(),
         "seconds": round(seconds),
         "left_out": LEFT_OUT,
         "results": [asdict(result) for result in results],
     }
     path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+
+
+def machine_facts() -> dict[str, Any]:
+    return {"cpus": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()}
 
 
 def say(line: str) -> None:
