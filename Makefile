@@ -8,11 +8,13 @@ PYTEST := $(BIN)/pytest --durations=5
 
 # One leg of the tests, with its seconds.
 leg = @printf '\n== %s\n' '$@'; began=$$(date +%s); $(1) && printf '== %s: %s s\n' '$@' "$$(($$(date +%s) - began))"
+# What the runs under faults are told alike.
+said = $(if $(SEED),--seed $(SEED)) $(if $(JSON),--json '$(JSON)')
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test fmt lint type unit deploy-check integration acceptance pins compose-env
+.PHONY: help demo test fmt lint type unit deploy-check integration acceptance faults soak pins compose-env
 
 help: ## Show these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -43,6 +45,13 @@ integration: .venv/.dev ## Tests on the real engines
 
 acceptance: .venv/.dev ## The real command line, from outside
 	$(call leg,$(PYTEST) tests/acceptance)
+
+faults: .venv/.dev ## Break everything, check everything (QUICK=1, ONLY='kill kafka', SEED=2, KILLS=100, JSON=file)
+	@$(if $(KILLS),$(BIN)/python -m tests.faults.hundred_kills --kills $(KILLS),$(BIN)/python -m tests.faults \
+	    $(if $(QUICK),--quick) $(if $(ONLY),--only '$(ONLY)')) $(said)
+
+soak: .venv/.dev ## Half of what this machine holds, a fault every 30 s (MINUTES=20, SEED, JSON; IDLE=30: all of it, no fault)
+	@$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),20) $(if $(IDLE),--idle $(IDLE)) $(said)
 
 pins: .venv/.dev ## Pin what pyproject.toml has gained in constraints.txt (ARGS=--upgrade: renew every pin)
 	@$(BIN)/pip install --quiet uv

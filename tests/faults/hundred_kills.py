@@ -121,7 +121,7 @@ class Killing:
 
 def main() -> int:
     args = _arguments()
-    outcome = Outcome(f"{args.kills} kills", args.seed)
+    outcome = Outcome("kills", f"{args.kills} kills", args.seed)
     readings = args.readings or READINGS_PER_KILL * args.kills
     return run_long(outcome, lambda folder: _live(folder, outcome, args.kills, readings), args.json)
 

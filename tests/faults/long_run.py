@@ -23,6 +23,7 @@ SHOWN = 12  # findings
 class Outcome:
     """What a run saw. No finding: it passed."""
 
+    kind: str
     name: str
     seed: int
     seconds: float = 0.0

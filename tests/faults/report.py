@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.faults import report_long
+
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 
 INTRO = """# Reliability: what was broken, and what was found afterwards
@@ -95,7 +97,12 @@ def _short(text: str) -> str:
     return text.replace("|", "\\|")[:140]
 
 
-RENDER = {"faults": _faults}
+RENDER = {
+    "faults": _faults,
+    "kills": report_long.kills,
+    "soak": report_long.soak,
+    "idle": report_long.idle,
+}
 
 
 if __name__ == "__main__":

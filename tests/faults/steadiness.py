@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 YOUNG_S = 30.0
-BANDS_S = (YOUNG_S, 60.0, 120.0, 300.0, float("inf"))
+BANDS_S = (YOUNG_S, 120.0, float("inf"))
 FEWEST = 5  # samples on each side of a band
 
 
