@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tests.faults import groups, kills, logs, models, mutants, networks, outages, records, relays, resources
+from tests.faults import clocks, groups, kills, logs, models, mutants, networks, outages, records, relays, resources
 from tests.faults.fault import Fault
 
 LEFT_OUT = {
@@ -15,7 +15,7 @@ LEFT_OUT = {
 
 
 def all_faults() -> Iterator[Fault]:
-    groups_of_faults = (kills, outages, networks, records, groups, logs, relays, models, resources)
+    groups_of_faults = (kills, outages, networks, records, groups, logs, relays, models, resources, clocks)
     real = [fault for group in groups_of_faults for fault in group.faults()]
     yield from real
     yield from mutants.faults(real)
