@@ -7,7 +7,7 @@ never costs its neighbours.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -116,14 +116,27 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
 
     async def _committed(self, partitions: set[TopicPartition]) -> dict[int, int]:
         """Asked for now: with its next commit the group forgets where it was to go on."""
-        found: dict[int, int] = {}
+        try:
+            return await self.committed_offsets(partitions)
+        except Retryable as error:
+            log.warning("consumer.committed_unknown", error=str(error))  # a gap of just now may then go unseen
+            return {}
+
+    async def committed_offsets(self, partitions: Collection[TopicPartition] | None = None) -> dict[int, int]:
+        """What Kafka holds for the group, by partition; absent: nothing. Of the assigned ones by default.
+
+        Raises Retryable.
+        """
+        consumer, found = self.consumer, dict[int, int]()
+        if consumer is None:
+            return found
         try:
             async with asyncio.timeout(COMMITTED_TIMEOUT_S):
-                for tp in partitions if self.consumer is not None else ():
-                    if (offset := await self.consumer.committed(tp)) is not None:  # type: ignore[union-attr]
+                for tp in self.assigned if partitions is None else partitions:
+                    if (offset := await consumer.committed(tp)) is not None:
                         found[tp.partition] = offset
-        except (KafkaError, TimeoutError) as error:
-            log.warning("consumer.committed_unknown", error=str(error))  # a gap of just now may then go unseen
+        except (KafkaError, TimeoutError) as error:  # also when a partition is taken away while this waits
+            raise Retryable(f"committed offsets are unknown: {error!r}") from error
         return found
 
     @property

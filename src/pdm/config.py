@@ -148,6 +148,8 @@ class IngestorSettings(RoleBlock):
     max_records: int = Field(10_000, ge=1)
     retention_days: int = Field(30, ge=2)  # readings up to two days late are always taken
     partitions_ahead: int = Field(7, ge=1)
+    minute_retention_days: int = Field(730, ge=2)
+    dead_letter_retention_days: int = Field(90, ge=1)
 
 
 class InferenceSettings(RoleBlock):

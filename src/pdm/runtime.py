@@ -22,6 +22,7 @@ from pdm.server import make_server
 STOP_S = GRACEFUL_STOP_S + 5.0  # < 30 s orchestrator grace
 RECONNECT_S = 2.0
 MEASURE_S = 5.0
+FAILED_PAUSE_S = 1.0  # a task that waits inside its turn would spin on an error before the wait
 
 log = structlog.get_logger()
 
@@ -115,14 +116,30 @@ async def _start_broker(broker: KafkaBroker) -> None:
 
 
 async def repeat(role: RoleName, name: str, interval_s: float, turn: Callable[[], Awaitable[None]]) -> None:
-    """Run `turn` for ever; a turn that raises Retryable is counted, logged and tried again."""
+    """Run `turn` for ever. One that fails is counted, told and tried again: it never ends the role.
+
+    That goes for our own mistakes too: housekeeping that is broken must not stop readings from being stored. It is
+    loud: an error with its traceback, and a last success that grows old.
+    """
+    last_success = metrics.BACKGROUND_LAST_SUCCESS.labels(role, name)
     while True:
+        pause_s = interval_s
         try:
             await turn()
-        except Retryable as error:
+        except Exception as error:  # noqa: BLE001  # told below, and the next turn may end well
+            pause_s = max(interval_s, FAILED_PAUSE_S)
             metrics.BACKGROUND_FAILURES.labels(role, name).inc()
-            log.warning("background.failed", task=name, error=str(error), retry_in_s=interval_s)
-        await asyncio.sleep(interval_s)
+            _tell_failure(name, error, pause_s)
+        else:
+            last_success.set_to_current_time()
+        await asyncio.sleep(pause_s)
+
+
+def _tell_failure(name: str, error: Exception, retry_in_s: float) -> None:
+    if isinstance(error, Retryable):
+        log.warning("background.failed", task=name, error=str(error), retry_in_s=retry_in_s)
+    else:
+        log.error("background.broken", task=name, error=repr(error), retry_in_s=retry_in_s, exc_info=error)
 
 
 def _calm_garbage_collector() -> None:

@@ -102,7 +102,7 @@ def test_killed_over_and_over_it_stores_every_reading_once(local_stack: LocalSta
         assert process.wait(15) == 0
 
     assert "4 partitions" in checks["kafka"]["detail"]
-    assert set(checks) == {"kafka", "main database", "partition of today"}
+    assert set(checks) == {"kafka", "main database", "partition of today", "reconciliation"}
     assert 'pdm_readings_total{outcome="stored",role="ingestor"}' in metrics
     assert stored() == READINGS
     letters = "SELECT count(*) FROM dead_letter WHERE key = convert_to(%s, 'UTF8')"

@@ -14,11 +14,12 @@ from tests.records import NOON, raw_record, reading_json
 
 from pdm.config import IngestorSettings
 from pdm.errors import Retryable
-from pdm.ingestor.upkeep import GRACE_S, keep_partitions
+from pdm.ingestor.upkeep import GRACE_S, drop_old_letters, drop_old_minutes, keep_partitions
 from pdm.ingestor.writer import Written
 from pdm.store.minutes import mark_due, roll_up
-from pdm.store.partitions import Bounds, drop_expired, ensure_partitions, has_partition
-from pdm.store.pool import connect, transaction
+from pdm.store.partitions import Bounds, days_ahead, drop_expired, ensure_partitions
+from pdm.store.pool import Connection, connect, in_slices, transaction
+from pdm.store.retention import prune_minutes
 
 TODAY = NOON.date()
 DAY = timedelta(days=1)
@@ -159,7 +160,7 @@ def test_many_upkeeps_at_once_drop_each_day_once(plant: Plant) -> None:
 
     assert days_of(plant)[0] == "sensor_log_20251105"
     with connect(plant.conninfo, "test") as conn:
-        assert has_partition(conn, TODAY)
+        assert days_ahead(conn, TODAY) == 7
 
 
 def test_a_reading_of_a_dropped_day_is_too_old(plant: Plant) -> None:
@@ -173,6 +174,71 @@ def test_a_reading_of_a_dropped_day_is_too_old(plant: Plant) -> None:
     with pytest.raises(Retryable, match="no partition"):
         write(writer, late)
     assert write(writer, late).new_letters == ["too_old"]
+
+
+def test_days_ahead_end_at_the_first_hole(plant: Plant) -> None:
+    with connect(plant.conninfo, "test") as conn:
+        assert days_ahead(conn, TODAY) == -1
+        ensure_partitions(conn, TODAY, ahead=4)
+        conn.execute("DROP TABLE sensor_log_20251110")
+        assert days_ahead(conn, TODAY) == 2
+
+
+# --- retention --------------------------------------------------------------------------------------------------------
+
+
+def add_minutes(plant: Plant, before: datetime) -> None:
+    """Of five machines, the nine minutes before `before` and the four from it on."""
+    with connect(plant.database.conninfo("owner"), "test") as conn:
+        conn.execute(
+            "INSERT INTO sensor_minute (machine_id, minute, n) SELECT 'm-' || m, %s - make_interval(mins => n), 1"
+            " FROM generate_series(1, 5) m, generate_series(-3, 9) n",
+            [before],
+        )
+
+
+def test_minutes_beyond_retention_are_deleted_slice_by_slice_and_the_others_kept(plant: Plant) -> None:
+    add_minutes(plant, NOON - 730 * DAY)
+    slices: list[int] = []
+
+    def prune(conn: Connection, size: int) -> int:
+        slices.append(prune_minutes(conn, NOON, 730, size))
+        return slices[-1]
+
+    assert in_slices(plant.pool, prune, 10) == 45
+    assert slices == [10, 10, 10, 10, 5]
+    assert plant.rows("SELECT count(*), count(DISTINCT machine_id) FROM sensor_minute") == [(20, 5)]
+
+
+def test_a_turn_ends_after_so_many_slices_and_the_next_one_goes_on(plant: Plant) -> None:
+    add_minutes(plant, NOON - 730 * DAY)
+
+    def turn() -> int:
+        return in_slices(plant.pool, lambda conn, size: prune_minutes(conn, NOON, 730, size), 10, at_most=3)
+
+    assert [turn(), turn(), turn()] == [30, 15, 0]
+
+
+def test_a_clock_ahead_of_the_server_deletes_nothing_too_early(plant: Plant) -> None:
+    now = datetime.now(UTC)
+    add_minutes(plant, now)
+    write(plant.writer(), raw_record(None))
+
+    drop_old_minutes(plant.pool, IngestorSettings(), lambda: now + 2_000 * DAY)
+    drop_old_letters(plant.pool, IngestorSettings(), lambda: now + 2_000 * DAY)
+
+    assert plant.rows("SELECT count(*) FROM sensor_minute") == [(65,)]
+    assert plant.rows("SELECT count(*) FROM dead_letter") == [(1,)]
+
+
+def test_dead_letters_beyond_retention_are_deleted_by_when_they_were_received(plant: Plant) -> None:
+    write(plant.writer(), *(raw_record(None, n) for n in range(30)))
+    with connect(plant.database.conninfo("owner"), "test") as conn:
+        conn.execute("UPDATE dead_letter SET received_at = now() - interval '91 days' WHERE kafka_offset < 20")
+
+    drop_old_letters(plant.pool, IngestorSettings(), lambda: datetime.now(UTC))
+
+    assert plant.rows("SELECT count(*), min(kafka_offset) FROM dead_letter") == [(10, 20)]
 
 
 # --- minutes ----------------------------------------------------------------------------------------------------------

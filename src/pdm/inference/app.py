@@ -14,8 +14,10 @@ from pdm.inference.model_watch import ModelWatch
 from pdm.inference.routes import Trainer, training_routes
 from pdm.inference.scorer import Scorer
 from pdm.runtime import MEASURE_S, Role, repeat
-from pdm.store import episodes, models
-from pdm.store.pool import Pool, open_pool, transaction
+from pdm.store import models
+from pdm.store.episodes import OUTBOX_KEEP_DAYS
+from pdm.store.pool import Pool, in_slices, open_pool, transaction
+from pdm.store.retention import prune_outbox
 
 MODEL_POLL_S = 2.0
 UPKEEP_S = 30.0
@@ -47,6 +49,9 @@ def build(settings: Settings) -> Role:
     http = make_http_app("inference", settings.http, Checks({"consumer": consumer_turns(subscription)}, ready))
     http.include_router(training_routes(pool, trainer, watch))
 
+    async def outbox_retention() -> None:
+        await asyncio.to_thread(_prune_outbox, pool)
+
     async def close() -> None:
         await trainer.stop()
         await features.close()
@@ -61,6 +66,7 @@ def build(settings: Settings) -> Role:
             "log place": lambda: repeat("inference", "log place", MEASURE_S, gaps.save),
             "model watch": lambda: repeat("inference", "model watch", MODEL_POLL_S, watch.look),
             "upkeep": lambda: repeat("inference", "upkeep", UPKEEP_S, lambda: asyncio.to_thread(_upkeep, pool)),
+            "outbox retention": lambda: repeat("inference", "outbox retention", UPKEEP_S, outbox_retention),
         },
         close=close,
     )
@@ -69,5 +75,8 @@ def build(settings: Settings) -> Role:
 def _upkeep(pool: Pool) -> None:
     with transaction(pool) as conn:  # by itself: while it looks, no training can start
         models.fail_abandoned_jobs(conn)
-    with transaction(pool) as conn:
-        episodes.prune_outbox(conn, episodes.OUTBOX_KEEP_DAYS)
+
+
+def _prune_outbox(pool: Pool) -> None:
+    now = utc_now()
+    in_slices(pool, lambda conn, size: prune_outbox(conn, now, OUTBOX_KEEP_DAYS, size))

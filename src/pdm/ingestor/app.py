@@ -6,21 +6,23 @@ from datetime import UTC, datetime
 
 from aiokafka import TopicPartition
 
-from pdm import crash
+from pdm import crash, metrics
 from pdm.broker import Subscription, make_broker, subscribe_batches
 from pdm.config import RAW_TOPIC, Settings
 from pdm.health import consumer_turns, consumer_works, database_answers
 from pdm.http import Check, Checks, Health, make_http_app
 from pdm.ingestor.handler import Handler
-from pdm.ingestor.upkeep import keep_partitions, roll_up_closed
+from pdm.ingestor.reconciliation import Reconciliation
+from pdm.ingestor.upkeep import drop_old_letters, drop_old_minutes, keep_partitions, roll_up_closed
 from pdm.ingestor.writer import Writer
 from pdm.runtime import MEASURE_S, Role, repeat
-from pdm.store.partitions import has_partition
+from pdm.store.partitions import days_ahead
 from pdm.store.pool import Pool, open_pool, transaction
 
 PARTITIONS_S = 60.0
 ROLL_UP_S = 10.0
-CONNECTIONS = 5  # batch, roll-up, two health checks, one to spare
+RETENTION_S = 600.0
+CONNECTIONS = 6  # batch, roll-up, retention, two health checks, one to spare
 
 
 def build(settings: Settings) -> Role:
@@ -32,17 +34,31 @@ def build(settings: Settings) -> Role:
     )
     broker = make_broker(settings.kafka, "ingestor")
     subscribe_batches(broker, subscription, RAW_TOPIC, settings.kafka, max_records=settings.ingestor.max_records)
+    reconciliation = Reconciliation(pool, subscription)
+    partition_of_today = _partition_of_today(pool, utc_now)
     ready = {
         "kafka": consumer_works(subscription),
         "main database": database_answers(pool),
-        "partition of today": _partition_of_today(pool, utc_now),
+        "partition of today": partition_of_today,
+        "reconciliation": reconciliation.check,
     }
+
+    async def measure() -> None:
+        await subscription.measure()
+        await reconciliation.measure()
+        await partition_of_today()
 
     async def partitions() -> None:
         await asyncio.to_thread(keep_partitions, conninfo, settings.ingestor, utc_now)
 
     async def minutes() -> None:
         await asyncio.to_thread(roll_up_closed, pool, utc_now)
+
+    async def minute_retention() -> None:
+        await asyncio.to_thread(drop_old_minutes, pool, settings.ingestor, utc_now)
+
+    async def letter_retention() -> None:
+        await asyncio.to_thread(drop_old_letters, pool, settings.ingestor, utc_now)
 
     async def close() -> None:
         await asyncio.to_thread(pool.close)
@@ -52,9 +68,11 @@ def build(settings: Settings) -> Role:
         http=make_http_app("ingestor", settings.http, Checks({"consumer": consumer_turns(subscription)}, ready)),
         broker=broker,
         background={
-            "measure": lambda: repeat("ingestor", "measure", MEASURE_S, subscription.measure),
+            "measure": lambda: repeat("ingestor", "measure", MEASURE_S, measure),
             "partitions": lambda: repeat("ingestor", "partitions", PARTITIONS_S, partitions),
             "minutes": lambda: repeat("ingestor", "minutes", ROLL_UP_S, minutes),
+            "minute retention": lambda: repeat("ingestor", "minute retention", RETENTION_S, minute_retention),
+            "letter retention": lambda: repeat("ingestor", "letter retention", RETENTION_S, letter_retention),
         },
         close=close,
     )
@@ -73,8 +91,11 @@ def _partition_of_today(pool: Pool, now: Callable[[], datetime]) -> Check:
     def look() -> Health:
         today = now().date()
         with transaction(pool) as conn:
-            is_there = has_partition(conn, today)
-        return Health(is_there, f"sensor_log {'takes' if is_there else 'has no partition for'} {today} (UTC)")
+            ahead = days_ahead(conn, today)
+        metrics.PARTITIONS_AHEAD.set(ahead)
+        if ahead < 0:
+            return Health(False, f"sensor_log has no partition for {today} (UTC)")
+        return Health(True, f"sensor_log takes {today} (UTC) and {ahead} days more")
 
     async def check() -> Health:
         return await asyncio.to_thread(look)

@@ -155,8 +155,3 @@ def touch_episodes(conn: Connection, seen: Iterable[tuple[UUID, datetime]]) -> N
             " WHERE episode_id = %(id)s AND closed_at IS NULL AND last_seen_at < %(at)s",
             [{"id": episode_id, "at": at} for episode_id, at in sorted(seen)],
         )
-
-
-def prune_outbox(conn: Connection, keep_days: int) -> int:
-    """Delete rows that every relay has long passed on; returns how many."""
-    return conn.execute("DELETE FROM outbox WHERE created_at < now() - make_interval(days => %s)", [keep_days]).rowcount

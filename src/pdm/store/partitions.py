@@ -70,8 +70,12 @@ def ensure_partitions(conn: Connection, today: date, *, ahead: int, behind: int 
     return _run_around(today, days)
 
 
-def has_partition(conn: Connection, day: date) -> bool:
-    return day in _existing_days(conn)
+def days_ahead(conn: Connection, today: date) -> int:
+    """How many days after `today` follow without a hole; -1: not even today has a partition."""
+    day, days = today, _existing_days(conn)
+    while day in days:
+        day += _DAY
+    return (day - today).days - 1
 
 
 def drop_expired(conn: Connection, today: date, retention_days: int) -> list[date]:

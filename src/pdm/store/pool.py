@@ -1,6 +1,6 @@
 """Connections: pools, transactions, and the one place where the driver's errors become ours."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -67,6 +67,21 @@ def transaction(pool: Pool) -> Iterator[Connection]:
     # The transaction is explicit, so that one inside it is a savepoint and never commits by itself.
     with translated_errors(), pool.connection() as conn, conn.transaction():
         yield conn
+
+
+def in_slices(pool: Pool, act: Callable[[Connection, int], int], size: int = 5_000, at_most: int = 200) -> int:
+    """Call `act(conn, size)`, which returns how many rows it took, until it takes fewer; return how many in all.
+
+    One transaction a slice: nothing is locked for long. What `at_most` slices leave waits for the next turn.
+    """
+    total = 0
+    for _ in range(at_most):
+        with transaction(pool) as conn:
+            count = act(conn, size)
+        total += count
+        if count < size:
+            break
+    return total
 
 
 @contextmanager
