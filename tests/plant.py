@@ -9,6 +9,7 @@ from typing import Any
 from aiokafka import ConsumerRecord
 
 from pdm.config import MainDatabase
+from pdm.ingestor.bodies import Bodies
 from pdm.ingestor.decode import decode_batch
 from pdm.ingestor.upkeep import GRACE_S, roll_up_closed
 from pdm.ingestor.writer import Writer, Written
@@ -33,8 +34,8 @@ class Plant:
     def conninfo(self) -> str:
         return self.database.conninfo("ingestor")
 
-    def writer(self) -> Writer:
-        return Writer(self.pool, self.now, days_ahead=7)
+    def writer(self, body_mb: int = 256) -> Writer:
+        return Writer(self.pool, self.now, days_ahead=7, bodies=Bodies(body_mb))
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with connect(self.database.conninfo("owner"), "test") as conn:

@@ -150,6 +150,7 @@ class IngestorSettings(RoleBlock):
     partitions_ahead: int = Field(7, ge=1)
     minute_retention_days: int = Field(730, ge=2)
     dead_letter_retention_days: int = Field(90, ge=1)
+    dead_letter_body_mb: int = Field(256, ge=0)  # of all kept keys and values; past it a dead letter keeps no body
 
 
 class InferenceSettings(RoleBlock):

@@ -40,7 +40,12 @@ class Misconfigured(PdmError):
 class BadRecord(PdmError):
     """One record that can never be used. It is set aside with its reason; its neighbours go on."""
 
+    hint = ""
+
     def __init__(self, reason: RejectReason, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
+        # No text is made up front: in a burst of bad records nobody reads it.
         self.reason: RejectReason = reason
         self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"

@@ -6,6 +6,7 @@ _LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 READINGS = Counter("pdm_readings", "Readings by role and outcome", ["role", "outcome"])
 DEAD_LETTERS = Counter("pdm_dead_letters", "Records set aside, by reason", ["reason"])
+DEAD_LETTER_BODY_BYTES = Gauge("pdm_dead_letter_body_bytes", "Keys and values kept in dead_letter, when last counted")
 BATCH_SECONDS = Histogram("pdm_batch_seconds", "Time to handle one batch", ["role"], buckets=_LATENCY_S)
 BATCH_FAILURES = Counter("pdm_batch_failures", "Batches that failed and were rewound", ["role"])
 CONSUMER_LAG = Gauge("pdm_consumer_lag_records", "Records not yet handled", ["role", "partition"])

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import pdm
-from pdm.cli import demo, doctor, output, run, setup, simulate, status, up
+from pdm.cli import demo, dlq, doctor, output, run, setup, simulate, status, up
 from pdm.errors import Misconfigured
 
 FAILED, MISCONFIGURED, INTERRUPTED = 1, 2, 130
@@ -29,6 +29,7 @@ app.command("status")(status.status)
 app.command("run")(run.run)
 app.command("setup")(setup.setup)
 app.command("doctor")(doctor.doctor)
+app.add_typer(dlq.app, name="dlq")
 
 
 def _print_version(is_asked: bool) -> None:

@@ -11,6 +11,7 @@ from pdm.broker import Subscription, make_broker, subscribe_batches
 from pdm.config import RAW_TOPIC, Settings
 from pdm.health import consumer_turns, consumer_works, database_answers
 from pdm.http import Check, Checks, Health, make_http_app
+from pdm.ingestor.bodies import Bodies
 from pdm.ingestor.handler import Handler
 from pdm.ingestor.reconciliation import Reconciliation
 from pdm.ingestor.upkeep import drop_old_letters, drop_old_minutes, keep_partitions, roll_up_closed
@@ -23,12 +24,14 @@ PARTITIONS_S = 60.0
 ROLL_UP_S = 10.0
 RETENTION_S = 600.0
 CONNECTIONS = 6  # batch, roll-up, retention, two health checks, one to spare
+BODIES_S = 5.0
 
 
 def build(settings: Settings) -> Role:
     conninfo = settings.main_db.conninfo("ingestor")
     pool = open_pool(conninfo, "pdm.ingestor", max_size=CONNECTIONS)
-    writer = Writer(pool, utc_now, settings.ingestor.partitions_ahead)
+    bodies = Bodies(settings.ingestor.dead_letter_body_mb)
+    writer = Writer(pool, utc_now, settings.ingestor.partitions_ahead, bodies)
     subscription = Subscription(
         "ingestor", Handler(writer.write).__call__, on_revoked=_on_revoked, on_committed=writer.begin
     )
@@ -60,6 +63,9 @@ def build(settings: Settings) -> Role:
     async def letter_retention() -> None:
         await asyncio.to_thread(drop_old_letters, pool, settings.ingestor, utc_now)
 
+    async def count_bodies() -> None:
+        await asyncio.to_thread(bodies.count, conninfo)
+
     async def close() -> None:
         await asyncio.to_thread(pool.close)
 
@@ -73,6 +79,7 @@ def build(settings: Settings) -> Role:
             "minutes": lambda: repeat("ingestor", "minutes", ROLL_UP_S, minutes),
             "minute retention": lambda: repeat("ingestor", "minute retention", RETENTION_S, minute_retention),
             "letter retention": lambda: repeat("ingestor", "letter retention", RETENTION_S, letter_retention),
+            "bodies": lambda: repeat("ingestor", "bodies", BODIES_S, count_bodies),
         },
         close=close,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from aiokafka import ConsumerRecord
 
@@ -12,6 +13,8 @@ from pdm.errors import BadRecord, RejectReason
 from pdm.events import MAX_RECORD_BYTES, Reading, decode_reading
 from pdm.store.dead_letters import DeadLetter
 from pdm.store.partitions import Bounds
+
+MAX_DETAIL_CHARS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +43,11 @@ def decode_batch(batch: Batch) -> Decoded:
 def keep_within(decoded: Decoded, bounds: Bounds) -> Decoded:
     """Reject the readings that no partition of `sensor_log` holds."""
     first, end = bounds.first, bounds.end
-    outside = [place for place, reading in enumerate(decoded.readings) if not first <= reading.timestamp < end]
-    if not outside:
+    if all(first <= reading.timestamp < end for reading in decoded.readings):
         return decoded
-    letters = [_outside(decoded.records[place], decoded.readings[place].timestamp, bounds) for place in outside]
-    gone = set(outside)
+    refused = {place: outside(reading.timestamp, bounds) for place, reading in enumerate(decoded.readings)}
+    gone = {place: error for place, error in refused.items() if error}
+    letters = [dead_letter(decoded.records[place], error.reason, error.detail) for place, error in gone.items()]
     return replace(
         decoded,
         records=[record for place, record in enumerate(decoded.records) if place not in gone],
@@ -55,34 +58,42 @@ def keep_within(decoded: Decoded, bounds: Bounds) -> Decoded:
 
 def conflicts_of(decoded: Decoded, places: Sequence[int]) -> list[DeadLetter]:
     return [
-        dead_letter(
-            decoded.records[place],
-            "conflicting_duplicate",
-            f"other values are stored for {decoded.readings[place].machine_id} "
-            f"at {decoded.readings[place].timestamp.isoformat()}",
-        )
+        dead_letter(decoded.records[place], "conflicting_duplicate", conflict_text(decoded.readings[place]))
         for place in places
     ]
 
 
+def conflict_text(reading: Reading) -> str:
+    return f"other values are stored for {reading.machine_id} at {reading.timestamp.isoformat()}"
+
+
 def dead_letter(record: ConsumerRecord, reason: RejectReason, detail: str) -> DeadLetter:
     """Keeps at most MAX_RECORD_BYTES of key and of value, and says so."""
-    for name, body in (("key", record.key), ("value", record.value)):
-        if body is not None and len(body) > MAX_RECORD_BYTES:
-            detail += f"; the first {MAX_RECORD_BYTES} of {len(body)} bytes of its {name} are kept"
-    return DeadLetter(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        appended_at=datetime.fromtimestamp(record.timestamp / 1000, UTC),
-        reason=reason,
-        detail=detail.replace("\0", ""),  # PostgreSQL's text takes no NUL
-        key=record.key and record.key[:MAX_RECORD_BYTES],
-        value=record.value and record.value[:MAX_RECORD_BYTES],
-    )
+    key, value, detail = record.key, record.value, detail_text(detail)
+    if (key and len(key) > MAX_RECORD_BYTES) or (value and len(value) > MAX_RECORD_BYTES):
+        for name, body in (("key", key), ("value", value)):
+            if body is not None and len(body) > MAX_RECORD_BYTES:
+                detail += f"; the first {MAX_RECORD_BYTES} of {len(body)} bytes of its {name} are kept"
+        key, value = key and key[:MAX_RECORD_BYTES], value and value[:MAX_RECORD_BYTES]
+    appended_at = _utc(record.timestamp)
+    return DeadLetter(record.topic, record.partition, record.offset, appended_at, reason, detail, key, value)
 
 
-def _outside(record: ConsumerRecord, timestamp: datetime, bounds: Bounds) -> DeadLetter:
+def detail_text(detail: str) -> str:
+    """Short, for some details quote the record; and without NUL, which PostgreSQL's text does not take."""
+    return detail[:MAX_DETAIL_CHARS].replace("\0", "")
+
+
+def outside(timestamp: datetime, bounds: Bounds) -> BadRecord | None:
+    """Why no partition of `sensor_log` holds a reading of this time; None when one does."""
     if timestamp < bounds.first:
-        return dead_letter(record, "too_old", f"{timestamp.isoformat()} is before {bounds.first.isoformat()}")
-    return dead_letter(record, "too_new", f"{timestamp.isoformat()} is not before {bounds.end.isoformat()}")
+        return BadRecord("too_old", f"{timestamp.isoformat()} is before {bounds.first.isoformat()}")
+    if timestamp >= bounds.end:
+        return BadRecord("too_new", f"{timestamp.isoformat()} is not before {bounds.end.isoformat()}")
+    return None
+
+
+@lru_cache(maxsize=256)
+def _utc(appended_ms: int) -> datetime:
+    """Remembered: records sent together are appended at one time."""
+    return datetime.fromtimestamp(appended_ms / 1000, UTC)

@@ -8,6 +8,7 @@ from pdm import crash
 from pdm.config import RAW_TOPIC
 from pdm.continuity import Gap
 from pdm.errors import RejectReason
+from pdm.ingestor.bodies import Bodies
 from pdm.ingestor.decode import Decoded, conflicts_of, keep_within
 from pdm.ingestor.due_minutes import DueMinutes
 from pdm.ingestor.progress import advance, duplicates_of
@@ -40,6 +41,7 @@ class Writer:
     pool: Pool
     now: Callable[[], datetime]
     days_ahead: int
+    bodies: Bodies = field(default_factory=Bodies)
     _committed: Mapping[int, int] = field(default_factory=dict)
     _bounds: Bounds | None = None
     _due: DueMinutes = field(default_factory=DueMinutes)
@@ -54,7 +56,7 @@ class Writer:
             with transaction(self.pool) as conn:
                 fitting = self._keep_within_bounds(conn, decoded)
                 stored = store_readings(conn, fitting.readings)
-                letters = [*fitting.rejected, *conflicts_of(fitting, stored.conflicting)]
+                letters = self.bodies.keep([*fitting.rejected, *conflicts_of(fitting, stored.conflicting)])
                 new_letters = add_dead_letters(conn, letters)
                 gaps = self._account(conn, fitting, stored, letters)
                 # Last, so that little time passes between the look at the clock and the commit.
@@ -66,6 +68,7 @@ class Writer:
             self._bounds = None
             raise
         self._due.remember(marks, marked_at_s)
+        self.bodies.committed()
         return Written(
             stored=len(stored.keys),
             duplicates=len(fitting.readings) - len(stored.keys) - len(stored.conflicting),

@@ -19,6 +19,7 @@ from pdm.store.pool import Connection, Pool, transaction
 from pdm.verdict import is_worth_telling
 
 ALERT_KIND = "alert"
+SKIPPED_SHOWN = 3
 
 log = structlog.get_logger()
 
@@ -40,7 +41,7 @@ class AlertHandler:
 
     async def __call__(self, batch: Batch) -> None:
         """Raises when the database stays away for longer than the budget: the batch is then delivered again."""
-        incoming = list(_usable(batch))
+        incoming = _usable(batch)
         if not incoming:
             return
         taken = await asyncio.to_thread(within_budget, lambda: self._store(incoming))
@@ -65,20 +66,15 @@ def take_in(conn: Connection, incoming: Sequence[Incoming], channels: Iterable[s
     return TakenIn(applied, stale=len(fresh) - len(applied), duplicates=len(incoming) - len(fresh))
 
 
-def _usable(batch: Batch) -> Iterable[Incoming]:
-    for record in batch:
-        read = read_record(record)
-        if isinstance(read, Unusable):
-            metrics.ALERT_EVENTS.labels("skipped").inc()
-            log.error(
-                "portal.record_skipped",
-                topic=record.topic,
-                partition=record.partition,
-                offset=record.offset,
-                reason=read.reason,
-            )
-        else:
-            yield read
+def _usable(batch: Batch) -> list[Incoming]:
+    """A burst of unusable records is one line, with the first of them."""
+    read = [(record, read_record(record)) for record in batch]
+    skipped = [(record, item.reason) for record, item in read if isinstance(item, Unusable)]
+    if skipped:
+        metrics.ALERT_EVENTS.labels("skipped").inc(len(skipped))
+        first = [f"{record.partition}/{record.offset}: {reason}" for record, reason in skipped[:SKIPPED_SHOWN]]
+        log.error("portal.records_skipped", topic=batch[0].topic, records=len(skipped), first=first)
+    return [item for _, item in read if isinstance(item, Incoming)]
 
 
 def _count(taken: TakenIn) -> None:

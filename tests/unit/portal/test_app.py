@@ -51,8 +51,9 @@ def test_an_unusable_record_is_counted_logged_with_its_place_and_passed_over(hea
     with capture_logs() as logs:
         asyncio.run(story())
     assert REGISTRY.get_sample_value("pdm_alert_events_total", {"outcome": "skipped"}) == before + 1
-    (skipped,) = [line for line in logs if line["event"] == "portal.record_skipped"]
-    assert (skipped["topic"], skipped["partition"], skipped["offset"]) == (ALERT_TOPIC, 0, 0)
+    (skipped,) = [line for line in logs if line["event"] == "portal.records_skipped"]
+    assert (skipped["topic"], skipped["records"]) == (ALERT_TOPIC, 1)
+    assert skipped["first"][0].startswith("0/0: ")
 
 
 def test_the_relays_probe_sets_its_age() -> None:
