@@ -14,7 +14,7 @@ said = $(if $(SEED),--seed $(SEED)) $(if $(JSON),--json '$(JSON)')
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test fmt lint type unit deploy-check integration acceptance faults soak pins compose-env
+.PHONY: help demo test fmt lint type unit deploy-check integration acceptance quick-faults faults soak pins compose-env
 
 help: ## Show these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -22,7 +22,7 @@ help: ## Show these targets
 demo: .venv/.local ## Start everything, break a machine, watch the alert come (ARGS=--exit: then stop)
 	@$(BIN)/pdm demo $(ARGS)
 
-test: lint type unit deploy-check integration acceptance ## Every check and test, the quick ones first
+test: lint type unit deploy-check integration acceptance quick-faults ## Every check and test, the quick ones first
 
 fmt: .venv/.dev ## Format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix
@@ -45,6 +45,9 @@ integration: .venv/.dev ## Tests on the real engines
 
 acceptance: .venv/.dev ## The real command line, from outside
 	$(call leg,$(PYTEST) tests/acceptance)
+
+quick-faults: .venv/.dev ## The faults that every change must survive
+	$(call leg,$(BIN)/python -m tests.faults --quick)
 
 faults: .venv/.dev ## Break everything, check everything (QUICK=1, ONLY='kill kafka', SEED=2, KILLS=100, JSON=file)
 	@$(if $(KILLS),$(BIN)/python -m tests.faults.hundred_kills --kills $(KILLS),$(BIN)/python -m tests.faults \
