@@ -41,6 +41,7 @@ _ENGINE_ROWS: dict[Engine, str] = {
 def faults() -> Iterator[Fault]:
     for point in get_args(CrashPoint):
         yield Fault(f"crash {point}", (_ROWS[point],), _crash(point), seeds=3, is_quick=point in _QUICK)
+    yield Fault("inference crashes on a backlog", ("10",), _crash_on_backlog, seeds=3, is_quick=True)
     for engine, row in _ENGINE_ROWS.items():
         yield Fault(
             f"kill {engine}", (row,), _kill_engine(engine), seeds=3, is_quick=engine in ("postgres-ai", "kafka")
@@ -73,6 +74,20 @@ def _crash(point: CrashPoint) -> Act:
         time.sleep(2)
 
     return act
+
+
+def _crash_on_backlog(rig: Rig, run: Run) -> None:
+    """Whole episodes lie in the batch that is committed, and comes again: nothing of it may be decided twice."""
+    role = rig.roles["inference"]
+    with run.outage():
+        role.pause()
+        time.sleep(9)
+        role.environment["PDM_CRASH"] = "inference.after_db_commit"
+        role.kill_and_wait()
+        del role.environment["PDM_CRASH"]
+        armed = role.pid
+        wait_until(lambda: role.pid != armed, 60, "inference came by its first commit")
+        role.wait_ready()
 
 
 def _kill_engine(engine: Engine) -> Act:

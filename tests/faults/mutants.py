@@ -16,98 +16,102 @@ from tests.faults.rig import Rig, Run
 SOURCE = Path(pdm.__file__).parent
 
 
+Edit = tuple[str, str, str]
+"""A file of the package, a piece of text that stands in it once, and what takes its place."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mutant:
     """`caught_by` names the fault under which `role`, run from the changed source, must be found out."""
 
     name: str
     role: RoleName
-    file: str
-    old: str
-    new: str
+    edits: tuple[Edit, ...]
     caught_by: str
-    letters: str = "LDOA"  # what the checker must say; a mere delay (R) is no proof
 
+
+_RANDOM = "__import__('uuid').uuid4()"
 
 MUTANTS = (
     Mutant(
         "commits before the database",
         "ingestor",
-        "broker.py",
-        "            with metrics.BATCH_SECONDS.labels(self.role).time():\n                await self.handle(batch)\n",
-        "            await self.consumer.commit()\n            await self.handle(batch)\n",
+        (
+            (
+                "broker.py",
+                "                await self.handle(batch)\n",
+                "                await self.consumer.commit()\n                await self.handle(batch)\n",
+            ),
+        ),
         caught_by="crash ingestor.before_db_commit",
     ),
     Mutant(
-        "commits offsets by itself, in time",
+        "commits offsets by the clock",
         "ingestor",
-        "broker.py",
-        "ack_policy=AckPolicy.NACK_ON_ERROR",
-        "ack_policy=AckPolicy.ACK_FIRST, auto_commit_interval_ms=100",
+        (("broker.py", "AckPolicy.NACK_ON_ERROR", "AckPolicy.ACK_FIRST, auto_commit_interval_ms=100"),),
         caught_by="both databases away for half a minute",
     ),
     Mutant(
         "has no inbox",
         "portal",
-        "portal/handler.py",
-        "    fresh = add_to_inbox(conn, incoming)\n",
-        "    fresh = list(incoming)\n",
+        (("portal/handler.py", "add_to_inbox(conn, incoming)\n", "list(incoming)\n"),),
         caught_by="relay's offsets deleted",
     ),
     Mutant(
         "draws episode ids at random",
         "inference",
-        "inference/episode.py",
-        '    return uuid5(_NAMESPACE, f"{machine_id} {opening.timestamp():.6f}")\n',
-        "    from uuid import uuid4\n\n    return uuid4()\n",
-        caught_by="crash inference.after_db_commit",
+        (("inference/episode.py", "    return uuid5(_NAMESPACE, ", f"    return {_RANDOM} or uuid5(_NAMESPACE, "),),
+        caught_by="inference crashes on a backlog",
     ),
     Mutant(
         "draws outbox ids at random",
         "inference",
-        "inference/episode.py",
-        "        return uuid5(self.episode.episode_id, str(self.episode.seq))\n",
-        "        from uuid import uuid4\n\n        return uuid4()\n",
-        caught_by="crash inference.after_db_commit",
+        (("inference/episode.py", "uuid5(self.episode.episode_id, str(self.episode.seq))", _RANDOM),),
+        caught_by="inference crashes on a backlog",
     ),
     Mutant(
         "keeps its state before the commit",
         "inference",
-        "inference/commit.py",
-        '    crash.reached("inference.after_step")\n',
-        "    for item in items:\n        item.partition.machines[item.after.machine_id] = item.after\n",
+        (
+            (
+                "inference/commit.py",
+                '    crash.reached("inference.after_step")\n',
+                "    for item in items:\n        item.partition.machines[item.after.machine_id] = item.after\n",
+            ),
+        ),
         caught_by="both databases away for half a minute",
     ),
     Mutant(
         "has no watermark of transitions",
         "inference",
-        "store/episodes.py",
-        " AND (changed_appended_at, changed_offset) < (%(appended_at)s, %(offset)s)",
-        "",
-        caught_by="zombie at inference.before_db_commit",
-        letters="LDOAV",
+        (
+            ("store/episodes.py", " AND (changed_appended_at, changed_offset) < (%(appended_at)s, %(offset)s)", ""),
+            ("inference/machine.py", " or arrival.position <= machine.decided", ""),
+        ),
+        caught_by="inference crashes on a backlog",
     ),
     Mutant(
         "applies events in any order",
         "portal",
-        "store/inbox.py",
-        "    WHERE known.seq < excluded.seq\n",
-        "",
+        (("store/inbox.py", "    WHERE known.seq < excluded.seq\n", ""),),
         caught_by="slot dropped while the connector was stopped",
     ),
 )
 
+LETTERS = "LDOA"  # what the checker must say of it; a mere delay (R) is no proof
+
 
 def make_source(mutant: Mutant, folder: Path) -> Path:
-    """A copy of the source with the change; returns what PYTHONPATH must name. Raises ValueError when it finds none."""
-    target = folder / mutant.name.replace(" ", "-").replace(",", "")
+    """A changed copy of the source; returns what PYTHONPATH must name. Raises ValueError when an edit finds nothing."""
+    target = folder / mutant.name.replace(" ", "-")
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(SOURCE, target / "pdm", ignore=shutil.ignore_patterns("__pycache__"))
-    changed = target / "pdm" / mutant.file
-    text = changed.read_text()
-    if text.count(mutant.old) != 1:
-        raise ValueError(f"{mutant.file} holds {text.count(mutant.old)} of the text that {mutant.name!r} changes")
-    changed.write_text(text.replace(mutant.old, mutant.new))
+    for file, old, new in mutant.edits:
+        changed = target / "pdm" / file
+        text = changed.read_text()
+        if text.count(old) != 1:
+            raise ValueError(f"{file} holds {text.count(old)} of the text that {mutant.name!r} changes")
+        changed.write_text(text.replace(old, new))
     return target
 
 
@@ -130,7 +134,7 @@ class Exposed(Fault):
         finally:
             role.restart(**{path: usual})
             role.wait_ready()
-        caught = [finding for finding in run.findings if finding[0] in self.mutant.letters]
+        caught = [finding for finding in run.findings if finding[0] in LETTERS]
         run.figures["found_out_by"] = caught[:3]
         run.findings = [] if caught else [f"the suite did not see a pdm that {self.mutant.name}", *run.findings]
         return run

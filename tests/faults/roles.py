@@ -50,6 +50,12 @@ class Role:
         """SIGKILL to this life; the supervisor starts the next."""
         self._send(signal.SIGKILL)
 
+    def kill_and_wait(self) -> None:
+        """Return once the next life has begun."""
+        before = self.pid
+        self.kill()
+        wait_until(lambda: self.pid != before, 40, f"{self.name} begun again")
+
     def restart(self, **environment: str) -> None:
         """Ask it to end; return once its next life, which has this environment on top, has begun."""
         before = self.pid

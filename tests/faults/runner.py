@@ -49,7 +49,7 @@ def main() -> int:
     unable = {fault.name: fault.needs for fault in faults.values() if fault.needs}
     jobs = _jobs({name: fault for name, fault in faults.items() if name not in unable}, args)
     if not jobs:
-        say(f"no fault is called {args.only!r}; `--list` names them all")
+        say(f"no fault is called {' or '.join(args.only)}; `--list` names them all")
         return 2
     began = time.monotonic()
     results = _run_in_lanes(jobs, faults, args.lanes)
@@ -68,7 +68,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--list", action="store_true", help="name every fault and end")
     parser.add_argument("--quick", action="store_true", help="the ones that CI runs, one seed each")
-    parser.add_argument("--only", default="", help="names that contain this text")
+    parser.add_argument("--only", action="append", default=[], help="names that contain this text; may be repeated")
     parser.add_argument("--seed", type=int, help="this seed instead of 0, 1, 2")
     parser.add_argument("--lanes", type=int, default=2, help="stacks side by side")
     parser.add_argument("--json", default="", help="write the results there")
@@ -77,7 +77,9 @@ def _arguments() -> argparse.Namespace:
 
 def _jobs(faults: dict[str, Fault], args: argparse.Namespace) -> list[Job]:
     """Longest first, so that no lane ends long after the others."""
-    chosen = [fault for fault in faults.values() if args.only in fault.name and (fault.is_quick or not args.quick)]
+    texts = args.only or [""]
+    wanted = [fault for fault in faults.values() if any(text in fault.name for text in texts)]
+    chosen = [fault for fault in wanted if fault.is_quick or not args.quick]
     chosen.sort(key=lambda fault: -fault.expected_s)
     seeds = {
         fault.name: [args.seed] if args.seed is not None else range(QUICK_SEEDS if args.quick else fault.seeds)
