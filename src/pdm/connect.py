@@ -1,5 +1,6 @@
 """The relay's connector: its configuration and Kafka Connect's REST API. No password ever leaves it in a message."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -13,6 +14,8 @@ from pdm.errors import Misconfigured, PdmError, Retryable
 SLOT = "pdm_outbox"
 PUBLICATION = "pdm_outbox"
 REQUEST_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 20.0
+STOP_LOOK_S = 0.2
 _STRING = "org.apache.kafka.connect.storage.StringConverter"
 
 
@@ -35,6 +38,10 @@ class ConnectorState:
     @property
     def is_paused(self) -> bool:
         return self.state in ("PAUSED", "STOPPED")
+
+    @property
+    def is_stopped(self) -> bool:
+        return self.state == "STOPPED" and self.task_states == ()
 
     def __str__(self) -> str:
         tasks = ", ".join(self.task_states) or "no task"
@@ -61,8 +68,12 @@ def connector_config(settings: Settings) -> dict[str, str]:
         "publication.name": PUBLICATION,
         "publication.autocreate.mode": "disabled",
         "table.include.list": "public.outbox",
-        # Rows older than the slot are relayed too, and a lost slot heals: ids repeat, the portal's inbox drops them.
-        "snapshot.mode": "initial",
+        # Without a place to go on from, or with one that the slot no longer reaches, every row is sent again: ids
+        # repeat, the portal's inbox drops them. In order, and without a week of heartbeats.
+        "snapshot.mode": "when_needed",
+        "snapshot.select.statement.overrides": "public.outbox",
+        "snapshot.select.statement.overrides.public.outbox": "SELECT * FROM public.outbox "
+        "WHERE topic_name <> 'cdc-probe' OR created_at > now() - interval '1 minute' ORDER BY created_at, ctid",
         "skipped.operations": "u,d,t",
         "tombstones.on.delete": "false",
         "poll.interval.ms": "50",
@@ -149,6 +160,26 @@ class ConnectClient:
         """Restart what has failed of the connector and its task, and nothing else."""
         query = {"includeTasks": "true", "onlyFailed": "true"}
         await self._ask("POST", f"/connectors/{self._name}/restart", query=query)
+
+    async def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """Stop it and wait until its task is gone: only then does Connect let go of its offsets. Raises Retryable."""
+        await self._ask("PUT", f"/connectors/{self._name}/stop")
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    state = await self.state()
+                    if state is None or state.is_stopped:
+                        return
+                    await asyncio.sleep(STOP_LOOK_S)
+        except TimeoutError:
+            raise Retryable(f"the connector has not stopped within {timeout_s:.0f} s") from None
+
+    async def resume(self) -> None:
+        await self._ask("PUT", f"/connectors/{self._name}/resume")
+
+    async def delete_offsets(self) -> None:
+        """Of a stopped connector: its next start sends every row of the outbox again."""
+        await self._ask("DELETE", f"/connectors/{self._name}/offsets")
 
     async def _ask(
         self,

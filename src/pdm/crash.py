@@ -27,6 +27,9 @@ CrashPoint = Literal[
     "portal.before_db_commit",
     "portal.after_db_commit",
     "portal.after_send",
+    "relay.after_stop",
+    "relay.after_delete",
+    "relay.after_resume",
 ]
 
 

@@ -23,6 +23,11 @@ INGEST_GAP = Gauge(
 )
 PARTITIONS_AHEAD = Gauge("pdm_partitions_ahead_days", "Days after today (UTC) that sensor_log has partitions for")
 PROBE_AGE = Gauge("pdm_relay_probe_age_seconds", "Age of the newest probe that came through the relay")
+SLOT_BEHIND = Gauge("pdm_relay_slot_behind_bytes", "Write-ahead log that the relay has not confirmed yet")
+SLOT_STATUS = Gauge("pdm_relay_slot_status", "1 for the wal_status of the relay's slot now", ["status"])
+CONNECTOR_STATE = Gauge("pdm_relay_connector_state", "1 for the state of the relay's connector now", ["state"])
+RELAY_ACTIONS = Counter("pdm_relay_actions", "What the guards did to mend the relay", ["action"])
+UNRELAYED = Gauge("pdm_outbox_unrelayed", "Outbox rows that the relay skipped: later ones came through, these did not")
 TRANSITIONS = Counter("pdm_episode_transitions", "Episode transitions written", ["event", "failure_type"])
 TRANSITIONS_SKIPPED = Counter("pdm_episode_transitions_skipped", "Transitions that the database already had or refused")
 DETECT_SECONDS = Histogram(

@@ -1,14 +1,20 @@
 """`pdm up`: the whole system on this machine, until Ctrl-C."""
 
+import asyncio
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pdm.cli.output import say
 from pdm.cli.stack import Stopped, running_stack, settings_of
 from pdm.config import ROLES, Settings, without_credentials
+
+if TYPE_CHECKING:
+    from pdm.local.stack import LocalStack
+
+PATIENCE_S = 5.0  # the portal's guard comes first: what it does is counted in its metrics
 
 
 def up(
@@ -24,12 +30,25 @@ def up(
         try:
             with running_stack(settings, stop, reset=reset) as stack:
                 _greet(stack.settings, time.monotonic() - began)
-                stack.wait()
+                asyncio.run(_stay(stack))
                 say("stopping …")
         except Stopped:
             say("stopped while starting")
         else:
             say("stopped")
+
+
+async def _stay(stack: "LocalStack") -> None:
+    """Until the end is wanted, with an eye on the relay: the portal's own guard may be down with it."""
+    from pdm.relay_guard import RelayGuard
+
+    guard = RelayGuard(stack.settings, lambda news: say(str(news)), patience_s=PATIENCE_S)
+    guarding = asyncio.create_task(guard.run())
+    try:
+        await asyncio.to_thread(stack.wait)
+    finally:
+        guarding.cancel()
+        await asyncio.gather(guarding, return_exceptions=True)
 
 
 def _greet(settings: Settings, seconds: float) -> None:

@@ -19,12 +19,15 @@ from pdm.portal.live import LiveValues
 from pdm.portal.machine_routes import machine_routes
 from pdm.portal.notifier import Notifier
 from pdm.portal.pages import SecurityHeaders, Static, page_routes
+from pdm.portal.relay_watch import RelayProof, RelayWatch, report
 from pdm.portal.status import stale_after_s
+from pdm.relay_guard import LOOK_EVERY_S, RelayGuard
 from pdm.runtime import MEASURE_S, Role, repeat
 from pdm.store.event_log import prune_event_log
 from pdm.store.inbox import prune_inbox
 from pdm.store.notifications import prune_notifications
 from pdm.store.pool import Pool, open_pool, transaction
+from pdm.topics import has_handled_all
 
 MAX_RECORDS = 500
 READ_TIMEOUT_MS = 5_000  # a person waits for it
@@ -32,6 +35,7 @@ EVENT_LOG_KEEP = timedelta(hours=24)
 NOTIFICATION_KEEP = timedelta(days=90)
 INBOX_KEEP = timedelta(days=21)  # > the topic's 14 days and the outbox's 7, either of which may be read again
 UPKEEP_S = 600.0
+PROVE_EVERY_S = 15.0
 
 
 def build(settings: Settings) -> Role:
@@ -58,10 +62,12 @@ def build(settings: Settings) -> Role:
     gaps = GapWatch("portal", ALERT_TOPIC, writes, handler.__call__)
     subscription = Subscription("portal", gaps.__call__, on_committed=gaps.begin)
     subscribe_batches(broker, subscription, ALERT_TOPIC, settings.kafka, max_records=MAX_RECORDS)
-    relay = make_relay_probe(settings.connect)
-    subscribe_from_now(broker, PROBE_TOPIC, lambda record: relay.take(record.value))
+    probe = make_relay_probe(settings.connect)
+    subscribe_from_now(broker, PROBE_TOPIC, lambda record: probe.take(record.value))
 
-    checks = make_checks(subscription, relay, features, {"ai database": ai, "main database": main})
+    watch = RelayWatch(RelayGuard(settings, report), probe)
+    proof = RelayProof(writes, probe.newest, lambda: has_handled_all(settings.kafka, "pdm.portal", ALERT_TOPIC), _now)
+    checks = make_checks(subscription, watch.check, features, {"ai database": ai, "main database": main})
     http = make_http_app("portal", settings.http, checks)
     http.include_router(machine_routes(fleet, main))
     http.include_router(alert_routes(ai))
@@ -85,6 +91,8 @@ def build(settings: Settings) -> Role:
             "notifier": lambda: repeat("portal", "notifier", 0, notifier.turn),
             "feed": feed.run,
             "live values": lambda: repeat("portal", "live values", 0, live.turn),
+            "relay guard": lambda: repeat("portal", "relay guard", LOOK_EVERY_S, watch.turn),
+            "relay proof": lambda: repeat("portal", "relay proof", PROVE_EVERY_S, proof.turn),
             "upkeep": lambda: repeat("portal", "upkeep", UPKEEP_S, lambda: asyncio.to_thread(_upkeep, writes)),
         },
         close=close,

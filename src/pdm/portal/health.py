@@ -6,7 +6,7 @@ taking the portal out of service would mend neither, and it still shows what the
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from pdm import metrics
 from pdm.broker import Subscription
@@ -39,10 +39,14 @@ class RelayProbe:
     def age_s(self) -> float:
         return max(0.0, time.time() - self._newest_s)
 
-    async def check(self) -> Health:
+    def newest(self) -> datetime | None:
+        """When the newest row that came through was written; None before the first one."""
+        return datetime.fromtimestamp(self._newest_s, UTC) if self._has_come else None
+
+    def told(self) -> str:
         what = "the newest probe is" if self._has_come else "no probe has come since the start,"
         word = "late: " if self.age_s() > self.late_after_s else ""
-        return Health(True, f"{word}{what} {self.age_s():.1f} s old")
+        return f"{word}{what} {self.age_s():.1f} s old"
 
 
 def make_relay_probe(settings: ConnectSettings) -> RelayProbe:
@@ -52,7 +56,7 @@ def make_relay_probe(settings: ConnectSettings) -> RelayProbe:
 
 
 def make_checks(
-    subscription: Subscription, relay: RelayProbe, features: FeatureStore, databases: Mapping[str, Pool]
+    subscription: Subscription, relay: Check, features: FeatureStore, databases: Mapping[str, Pool]
 ) -> Checks:
     return Checks(
         live={"consumer": consumer_turns(subscription)},
@@ -60,7 +64,7 @@ def make_checks(
             "kafka": _works_or_stands_by(subscription),
             **{name: database_answers(pool) for name, pool in databases.items()},
             "feature store": _only_told(features_answer(features)),
-            "relay": relay.check,
+            "relay": relay,
         },
     )
 

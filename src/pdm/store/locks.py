@@ -5,3 +5,4 @@ MAKE_PARTITIONS = 7_261_002
 DROP_PARTITIONS = 7_261_003
 EVENT_LOG = 7_261_004  # writers of portal.event_log, so that ids commit in order
 TRAINING = 7_261_005  # held for minutes by the process that trains, so that its death is seen at once
+RELAY_CARE = 7_261_006  # held by the one guard that acts on the relay, while it acts

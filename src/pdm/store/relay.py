@@ -9,7 +9,8 @@ _INSERT_PROBE = """
 INSERT INTO outbox (topic_name, msg_key, message_payload) VALUES (%s, 'probe', clock_timestamp()::text) RETURNING id
 """
 _SLOT = """
-SELECT active, coalesce(wal_status, 'lost'), coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn), 0)
+SELECT active, coalesce(wal_status, 'unreserved'),
+       coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn), 0)
 FROM pg_replication_slots WHERE slot_name = %s AND database = current_database()
 """
 _OF_EPISODE = """
@@ -22,7 +23,7 @@ _PUBLISHED = "SELECT tablename FROM pg_publication_tables WHERE pubname = %s ORD
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """`wal_status` is reserved, extended, unreserved or lost: the last means that rows were skipped."""
+    """`wal_status` is reserved, extended, unreserved (also while it is being made) or lost: WAL it needs is gone."""
 
     is_active: bool
     wal_status: str
@@ -45,6 +46,12 @@ def insert_probe(conn: Connection) -> str:
 def find_slot(conn: Connection, name: str) -> Slot | None:
     row = conn.execute(_SLOT, [name]).fetchone()
     return Slot(bool(row[0]), row[1], int(row[2])) if row else None
+
+
+def drop_lost_slot(conn: Connection, name: str) -> bool:
+    """Drop it if it is lost and nobody reads it. Needs no more than the portal's rights."""
+    (row,) = conn.execute("SELECT portal.drop_lost_slot(%s)", [name])
+    return bool(row[0])
 
 
 def wal_level(conn: Connection) -> str:

@@ -1,0 +1,92 @@
+"""The proof that the relay skipped no row: what counts as skipped, when nothing can be said, and whom it asks."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from prometheus_client import REGISTRY
+from tests.desk import Desk, episode
+
+from pdm.portal.relay_watch import ASK_AGAIN_AFTER, COMMITTED_AFTER, RelayProof
+from pdm.store.inbox import Incoming
+
+
+@dataclass
+class World:
+    """What the proof is told of: the newest row that came through, and whether the portal has handled all."""
+
+    desk: Desk
+    now: datetime
+    newest: datetime | None = None
+    has_handled: bool = True
+
+    def proof(self) -> RelayProof:
+        async def has_handled_all() -> bool:
+            return self.has_handled
+
+        return RelayProof(self.desk.pool, lambda: self.newest, has_handled_all, lambda: self.now)
+
+    def reason(self) -> str | None:
+        ((reason,),) = self.desk.rows("SELECT resend_reason FROM portal.relay_care")
+        assert reason is None or isinstance(reason, str)
+        return reason
+
+
+def unrelayed() -> float | None:
+    return REGISTRY.get_sample_value("pdm_outbox_unrelayed")
+
+
+def world_with(desk: Desk, events: list[Incoming]) -> World:
+    """The rows are written now; a probe written long enough after them has come through."""
+    desk.detect(events)
+    now = datetime.now(UTC)
+    return World(desk, now, newest=now + 2 * COMMITTED_AFTER)
+
+
+def test_a_row_that_later_ones_overtook_is_skipped_and_asked_for_once(desk: Desk) -> None:
+    events = episode("opened", "cleared")
+    world = world_with(desk, events)
+    desk.take_in(events[1:])
+    proof = world.proof()
+
+    asyncio.run(proof.turn())
+    assert unrelayed() == 1
+    assert "1 rows" in (world.reason() or "")
+
+    desk.rows("UPDATE portal.relay_care SET resend_reason = NULL RETURNING 1")
+    asyncio.run(proof.turn())
+    assert world.reason() is None, "a re-send that did not bring it is not repeated at once"
+
+    world.now += ASK_AGAIN_AFTER
+    asyncio.run(proof.turn())
+    assert world.reason() is not None
+
+    desk.take_in(events[:1])
+    asyncio.run(proof.turn())
+    assert unrelayed() == 0
+
+
+def test_nothing_is_said_of_rows_still_on_their_way(desk: Desk) -> None:
+    world = world_with(desk, episode("opened"))
+
+    world.newest = None
+    asyncio.run(world.proof().turn())
+    world.newest = world.now + COMMITTED_AFTER - timedelta(seconds=1)  # its transaction might still have been open
+    asyncio.run(world.proof().turn())
+    world.newest = world.now + 2 * COMMITTED_AFTER
+    world.has_handled = False
+    asyncio.run(world.proof().turn())
+
+    assert world.reason() is None
+
+
+def test_a_new_skip_is_asked_for_although_an_old_one_waits(desk: Desk) -> None:
+    world = world_with(desk, episode("opened"))
+    proof = world.proof()
+    asyncio.run(proof.turn())
+    desk.rows("UPDATE portal.relay_care SET resend_reason = NULL RETURNING 1")
+
+    desk.detect(episode("opened", machine_id="machine-002"))
+    asyncio.run(proof.turn())
+
+    assert "2 rows" in (world.reason() or "")
