@@ -20,8 +20,8 @@ from pdm.topics import find_topics
 BEHIND_WARNING_BYTES = 256 * 1024 * 1024
 SET_UP = "Run `pdm setup`."
 LOST_SLOT = (
-    "Its WAL is gone. Stop the connector, delete its offsets (DELETE …/offsets), drop the slot, resume: every row of "
-    "the outbox is sent again under the same ids, and the portal drops those it has."
+    "Its WAL is gone. The portal and `pdm up` recover it within seconds, unless the connector is paused or stopped: is one "
+    "of them up? Every row of the outbox is then sent again under the same ids; the portal drops those it has."
 )
 
 
@@ -145,7 +145,10 @@ async def _connector(settings: Settings) -> list[Finding]:
         return [*findings, Finding("connector", "wrong", "missing", SET_UP)]
     if state.is_running:
         return [*findings, Finding("connector", "ok", str(state))]
-    advice = f"`curl -X PUT {url}/resume` resumes it." if state.is_paused else f"{SET_UP} It restarts what has failed."
+    resume = f"A person did that, so nothing resumes it but a person: `curl -X PUT {url}/resume`."
+    advice = (
+        resume if state.is_paused else f"The portal restarts it. If that does not help, mend what it says. {SET_UP}"
+    )
     return [*findings, Finding("connector", "wrong", str(state), advice)]
 
 

@@ -141,7 +141,6 @@ async def group_lag(settings: KafkaSettings, group: str, topic: str) -> int | No
         return sum(int(ends[part] - max(begins[part], done[part])) for part in partitions)
 
 
-<<<<<<< HEAD
 async def committed_offsets(settings: KafkaSettings, group: str, topic: str) -> dict[int, int]:
     """By partition, the offset that `group` will read next; a partition it never committed is absent."""
     async with _admin(settings) as admin:
@@ -182,7 +181,8 @@ async def read_span(
             idle = 0 if await consumer.position(tp) > position else idle + 1
             if idle > READ_IDLE_S:
                 raise Retryable(f"Kafka sends nothing of {topic} partition {partition} from offset {position} on")
-=======
+
+
 async def has_handled_all(settings: KafkaSettings, group: str, topic: str) -> bool:
     """Whether `group` has committed everything that `topic` holds by now. Raises Retryable."""
     lag = await group_lag(settings, group, topic)
@@ -191,7 +191,6 @@ async def has_handled_all(settings: KafkaSettings, group: str, topic: str) -> bo
     partitions = await _partitions(settings, topic)
     async with _reader(settings) as consumer:
         return bool(await consumer.end_offsets(partitions) == await consumer.beginning_offsets(partitions))
->>>>>>> 20c0f6f (The relay heals by itself: one guard in the portal and pdm up restarts, recovers a lost slot and puts a deleted connector back; a proof finds skipped rows)
 
 
 async def _partitions(settings: KafkaSettings, *topics: str) -> list[TopicPartition]:

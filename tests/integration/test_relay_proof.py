@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from prometheus_client import REGISTRY
 from tests.desk import Desk, episode
 
-from pdm.portal.relay_watch import ASK_AGAIN_AFTER, COMMITTED_AFTER, RelayProof
+from pdm.portal.relay_watch import ASK_AGAIN_AFTER, RelayProof
 from pdm.store.inbox import Incoming
 
 
@@ -37,56 +37,82 @@ def unrelayed() -> float | None:
 
 
 def world_with(desk: Desk, events: list[Incoming]) -> World:
-    """The rows are written now; a probe written long enough after them has come through."""
+    """The rows are written; nothing has come through yet."""
     desk.detect(events)
-    now = datetime.now(UTC)
-    return World(desk, now, newest=now + 2 * COMMITTED_AFTER)
+    return World(desk, datetime.now(UTC))
 
 
-def test_a_row_that_later_ones_overtook_is_skipped_and_asked_for_once(desk: Desk) -> None:
+async def prove(world: World, proof: RelayProof) -> None:
+    """A look, a probe that is written after it and comes through, and the verdict."""
+    await proof.turn()
+    ((now,),) = world.desk.rows("SELECT clock_timestamp()")
+    assert isinstance(now, datetime)
+    world.newest = now
+    await proof.turn()
+
+
+def test_a_row_that_a_later_one_overtook_is_skipped_and_asked_for_once(desk: Desk) -> None:
     events = episode("opened", "cleared")
     world = world_with(desk, events)
     desk.take_in(events[1:])
     proof = world.proof()
 
-    asyncio.run(proof.turn())
+    asyncio.run(prove(world, proof))
     assert unrelayed() == 1
     assert "1 rows" in (world.reason() or "")
 
     desk.rows("UPDATE portal.relay_care SET resend_reason = NULL RETURNING 1")
-    asyncio.run(proof.turn())
+    asyncio.run(prove(world, proof))
     assert world.reason() is None, "a re-send that did not bring it is not repeated at once"
 
     world.now += ASK_AGAIN_AFTER
-    asyncio.run(proof.turn())
+    asyncio.run(prove(world, proof))
     assert world.reason() is not None
 
     desk.take_in(events[:1])
-    asyncio.run(proof.turn())
+    asyncio.run(prove(world, proof))
     assert unrelayed() == 0
 
 
 def test_nothing_is_said_of_rows_still_on_their_way(desk: Desk) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=1)
     world = world_with(desk, episode("opened"))
+    proof = world.proof()
 
-    world.newest = None
-    asyncio.run(world.proof().turn())
-    world.newest = world.now + COMMITTED_AFTER - timedelta(seconds=1)  # its transaction might still have been open
-    asyncio.run(world.proof().turn())
-    world.newest = world.now + 2 * COMMITTED_AFTER
+    for newest in (None, before):  # no probe, or one written before the row was seen
+        world.newest = newest
+        asyncio.run(proof.turn())
+        asyncio.run(proof.turn())
     world.has_handled = False
-    asyncio.run(world.proof().turn())
-
+    asyncio.run(prove(world, proof))
     assert world.reason() is None
+
+    world.has_handled = True
+    asyncio.run(proof.turn())
+    assert world.reason() is not None
+
+
+def test_a_row_whose_transaction_began_before_the_last_proof_is_seen(desk: Desk) -> None:
+    world = World(desk, datetime.now(UTC))
+    proof = world.proof()
+    asyncio.run(prove(world, proof))
+
+    desk.rows(
+        "INSERT INTO outbox (topic_name, msg_key, message_payload, created_at) "
+        "VALUES ('anomaly-alerts', 'machine-001', '{}', now() - interval '40 seconds') RETURNING id"
+    )
+    asyncio.run(prove(world, proof))
+
+    assert world.reason() is not None
 
 
 def test_a_new_skip_is_asked_for_although_an_old_one_waits(desk: Desk) -> None:
     world = world_with(desk, episode("opened"))
     proof = world.proof()
-    asyncio.run(proof.turn())
+    asyncio.run(prove(world, proof))
     desk.rows("UPDATE portal.relay_care SET resend_reason = NULL RETURNING 1")
 
     desk.detect(episode("opened", machine_id="machine-002"))
-    asyncio.run(proof.turn())
+    asyncio.run(prove(world, proof))
 
     assert "2 rows" in (world.reason() or "")

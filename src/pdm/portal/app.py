@@ -35,7 +35,7 @@ EVENT_LOG_KEEP = timedelta(hours=24)
 NOTIFICATION_KEEP = timedelta(days=90)
 INBOX_KEEP = timedelta(days=21)  # > the topic's 14 days and the outbox's 7, either of which may be read again
 UPKEEP_S = 600.0
-PROVE_EVERY_S = 15.0
+PROVE_EVERY_S = 5.0
 
 
 def build(settings: Settings) -> Role:

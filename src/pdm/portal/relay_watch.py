@@ -15,7 +15,7 @@ from pdm.relay_guard import News, RelayGuard
 from pdm.relay_plan import UNREACHABLE
 from pdm.store.pool import Pool, transaction
 from pdm.store.relay import Slot
-from pdm.store.relay_care import ask_resend, unrelayed_rows
+from pdm.store.relay_care import Unrelayed, ask_resend, not_taken_in, unrelayed_rows
 
 SLOT_STATUSES = ("reserved", "extended", "unreserved", "lost", "missing")
 CONNECTOR_STATES = (
@@ -28,7 +28,7 @@ CONNECTOR_STATES = (
     "missing",
     UNREACHABLE.lower(),
 )
-COMMITTED_AFTER = timedelta(seconds=60)  # > 15 s of the last statement + 30 s of an idle transaction
+COMMITTED_AFTER = timedelta(seconds=60)  # a row may bear its transaction's start: > 15 s of a statement + 30 s idle
 ASK_AGAIN_AFTER = timedelta(hours=1)  # rows that a re-send did not bring: another one will hardly do
 EVER = datetime(1, 1, 1, tzinfo=UTC)
 
@@ -85,36 +85,48 @@ def _slot_told(slot: Slot | None) -> str:
 
 @dataclass(slots=True)
 class RelayProof:
-    """Finds alert rows that the relay skipped: a probe written later came through and the portal handled all it got."""
+    """Finds alert rows that the relay skipped: a probe written after they were seen came through, they did not.
+
+    What is committed before the probe begins stands before it in the write-ahead log. Both times are the database's.
+    """
 
     pool: Pool
     newest_probe: Callable[[], datetime | None]
     has_handled_all: Callable[[], Awaitable[bool]]
     now: Callable[[], datetime]
+    _looked: Unrelayed | None = None
     _proved_until: datetime = EVER
     _asked: frozenset[str] = field(default_factory=frozenset)
     _asked_at: datetime = EVER
 
     async def turn(self) -> None:
-        """Raises Retryable. Looks only at rows since the last proof; Kafka is asked only when one is missing."""
-        newest = self.newest_probe()
-        if newest is None:
+        """Raises Retryable. Looks only at rows since the last proof; Kafka is asked only when one stays away."""
+        if self._looked is not None and not await self._has_judged(self._looked):
             return
-        until = newest - COMMITTED_AFTER
-        missing = await asyncio.to_thread(self._missing, until)
-        if missing:
-            if not await self.has_handled_all():
-                return  # on its way through the portal, perhaps
-            missing = await asyncio.to_thread(self._missing, until)
+        self._looked = looked = await asyncio.to_thread(self._look)
+        if not looked.ids:
+            metrics.UNRELAYED.set(0)
+            self._proved_until = max(self._proved_until, looked.at - COMMITTED_AFTER)
+
+    async def _has_judged(self, looked: Unrelayed) -> bool:
+        newest = self.newest_probe()
+        if not looked.ids or not await asyncio.to_thread(self._still_missing, looked):
+            return True
+        if newest is None or newest <= looked.at or not await self.has_handled_all():
+            return False  # on their way, perhaps
+        missing = await asyncio.to_thread(self._still_missing, looked)
         metrics.UNRELAYED.set(len(missing))
         if missing:
             await self._ask(missing)
-        else:
-            self._proved_until = max(until, self._proved_until)
+        return True
 
-    def _missing(self, until: datetime) -> Sequence[str]:
+    def _look(self) -> Unrelayed:
         with transaction(self.pool) as conn:
-            return unrelayed_rows(conn, self._proved_until, until)
+            return unrelayed_rows(conn, self._proved_until)
+
+    def _still_missing(self, looked: Unrelayed) -> Sequence[str]:
+        with transaction(self.pool) as conn:
+            return not_taken_in(conn, looked.ids)
 
     async def _ask(self, missing: Sequence[str]) -> None:
         now = self.now()

@@ -22,12 +22,15 @@ SET action = %s, trouble = %s, attempts = %s, acted_at = now(), next_at = now() 
 _BEGIN_RESEND = "UPDATE portal.relay_care SET resend_reason = %s, is_stopped_by_us = true"
 _END_RESEND = "UPDATE portal.relay_care SET resend_reason = NULL, is_stopped_by_us = false"
 _ASK_RESEND = "UPDATE portal.relay_care SET resend_reason = %s WHERE resend_reason IS NULL"
-# created_at is the start of its transaction: `until` must lie so far back that none from before it is still running.
 _UNRELAYED = """
 SELECT id FROM outbox o
-WHERE topic_name = 'anomaly-alerts' AND created_at > %s AND created_at <= %s
+WHERE topic_name = 'anomaly-alerts' AND created_at > %s
   AND NOT EXISTS (SELECT FROM portal.inbox i WHERE i.event_id = o.id)
 ORDER BY created_at LIMIT %s
+"""
+_NOT_TAKEN_IN = """
+SELECT id FROM outbox o WHERE id = ANY(%s::uuid[]) AND NOT EXISTS (SELECT FROM portal.inbox i WHERE i.event_id = o.id)
+ORDER BY created_at
 """
 
 
@@ -42,6 +45,14 @@ class CareNote:
     attempts: int = 0
     acted_ago_s: float = float("inf")
     wait_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Unrelayed:
+    """At most UNRELAYED_LIMIT rows, oldest first, all committed before `at` (the database's clock)."""
+
+    ids: tuple[str, ...]
+    at: datetime
 
 
 def try_care_lock(conn: Connection, frozen_after_s: int) -> bool:
@@ -79,6 +90,13 @@ def ask_resend(conn: Connection, reason: str) -> bool:
     return conn.execute(_ASK_RESEND, [reason]).rowcount == 1
 
 
-def unrelayed_rows(conn: Connection, after: datetime, until: datetime) -> Sequence[str]:
-    """Ids of alert rows written in between that the portal has not taken in, oldest first, at most UNRELAYED_LIMIT."""
-    return [str(row[0]) for row in conn.execute(_UNRELAYED, [after, until, UNRELAYED_LIMIT])]
+def unrelayed_rows(conn: Connection, after: datetime) -> Unrelayed:
+    """Alert rows with a later `created_at`, which is the start of their transaction, that the portal has not yet."""
+    ids = tuple(str(row[0]) for row in conn.execute(_UNRELAYED, [after, UNRELAYED_LIMIT]))
+    ((at,),) = conn.execute("SELECT clock_timestamp()")
+    return Unrelayed(ids, at)
+
+
+def not_taken_in(conn: Connection, ids: Sequence[str]) -> Sequence[str]:
+    """Those still in the outbox that the portal still has not, oldest first."""
+    return [str(row[0]) for row in conn.execute(_NOT_TAKEN_IN, [list(ids)])]
