@@ -20,8 +20,8 @@ from pdm.topics import find_topics
 BEHIND_WARNING_BYTES = 256 * 1024 * 1024
 SET_UP = "Run `pdm setup`."
 LOST_SLOT = (
-    "Its WAL is gone. The portal and `pdm up` recover it within seconds, unless the connector is paused or stopped: is one "
-    "of them up? Every row of the outbox is then sent again under the same ids; the portal drops those it has."
+    "Its WAL is gone. The portal and `pdm up` recover it within seconds, unless the connector is paused or stopped: is "
+    "one of them up? Every row of the outbox is then sent again under the same ids; the portal drops those it has."
 )
 
 
