@@ -78,6 +78,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     has_joined: bool = False  # the group has answered, be it with no partition
     _began_at: float | None = None
     _in_hand: int = 0
+    _seen_unread: set[TopicPartition] = field(default_factory=set)
     _is_settled: asyncio.Event = field(default_factory=_settled)  # no rebalance is under way
 
     async def __call__(self, batch: Batch) -> None:
@@ -175,10 +176,37 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         return self._in_hand + total
 
     async def measure(self) -> None:
-        """Bring the metrics of lag and data age up to date; a role does it every few seconds."""
+        """Bring the metrics of lag and data age up to date, and look for unread partitions; every few seconds."""
         await self.lag_records()
         if (age_s := self.data_age_s()) is not None:
             metrics.DATA_AGE.labels(self.role).set(age_s)
+        await self._claim_unread()
+
+    async def _claim_unread(self) -> None:
+        """Join anew when the topic has grown and nobody in the group reads what was added.
+
+        aiokafka watches for that in the group's leader alone, and a static member that came back by its name is none.
+        """
+        unread = await self._unread()
+        if lasting := unread & self._seen_unread:
+            log.warning("consumer.partitions_unread", partitions=sorted(tp.partition for tp in lasting))
+            self.consumer._coordinator.request_rejoin()  # type: ignore[union-attr]  # noqa: SLF001  # there is no other
+        self._seen_unread = unread - lasting
+
+    async def _unread(self) -> set[TopicPartition]:
+        """Partitions of others that hold records, and of which the group has never committed an offset."""
+        consumer = self.consumer
+        if consumer is None or not self.assigned:
+            return set()
+        known = {topic: consumer.partitions_for_topic(topic) or () for topic in consumer.subscription()}
+        others = {TopicPartition(topic, number) for topic in known for number in known[topic]} - self.assigned
+        committed = await self.committed_offsets(others)
+        never = [tp for tp in others if tp.partition not in committed]
+        try:
+            begins, ends = await consumer.beginning_offsets(never), await consumer.end_offsets(never)
+        except KafkaError as error:
+            raise Retryable(f"offsets are unknown: {error!r}") from error
+        return {tp for tp in never if ends[tp] > begins[tp]}
 
 
 def subscribe_batches(

@@ -3,7 +3,6 @@
 import signal
 import time
 from collections.abc import Iterator
-from typing import get_args
 
 from pdm.config import RoleName
 from pdm.crash import CrashPoint
@@ -12,7 +11,7 @@ from tests.faults.fault import Act, Fault
 from tests.faults.rig import Rig, Run
 from tests.faults.roles import CONSUMERS, wait_until
 
-_ROWS = {
+_ROWS: dict[CrashPoint, str] = {
     "ingestor.after_fetch": "2",
     "ingestor.mid_copy": "3",
     "ingestor.before_db_commit": "4",
@@ -39,8 +38,8 @@ _ENGINE_ROWS: dict[Engine, str] = {
 
 
 def faults() -> Iterator[Fault]:
-    for point in get_args(CrashPoint):
-        yield Fault(f"crash {point}", (_ROWS[point],), _crash(point), seeds=3, is_quick=point in _QUICK)
+    for point, row in _ROWS.items():
+        yield Fault(f"crash {point}", (row,), _crash(point), seeds=3, is_quick=point in _QUICK)
     yield Fault("inference crashes on a backlog", ("10",), _crash_on_backlog, seeds=3, is_quick=True)
     for engine, row in _ENGINE_ROWS.items():
         yield Fault(

@@ -7,15 +7,19 @@ import httpx
 import psycopg
 
 from pdm.connect import PUBLICATION, SLOT
-from tests.faults.fault import Fault
+from pdm.crash import CrashPoint
+from tests.faults.fault import Act, Fault
 from tests.faults.rig import Rig, Run
 from tests.faults.roles import wait_until
 
-HEALED_WITHIN_S = 90.0
+HEALED_WITHIN_S = 120.0
+GUARD_POINTS: tuple[CrashPoint, ...] = ("relay.after_stop", "relay.after_delete", "relay.after_resume")
 
 
 def faults() -> Iterator[Fault]:
     yield Fault("slot dropped while the connector was stopped", ("52",), _slot_dropped, is_quick=True, expected_s=60)
+    for point in GUARD_POINTS:
+        yield Fault(f"guard killed at {point}", ("52",), _guard_killed(point), expected_s=80)
     yield Fault("slot lost by its bound", ("53",), _slot_lost, expected_s=70)
     yield Fault("publication without the outbox", ("54",), _publication_empty, expected_s=60)
     yield Fault("relay's offsets deleted", ("55",), _offsets_deleted, expected_s=60)
@@ -93,25 +97,48 @@ def _slot_dropped(rig: Rig, run: Run) -> None:
         _healed(rig, run)
 
 
+def _guard_killed(point: CrashPoint) -> Act:
+    """The portal dies in the middle of mending the relay, which it had stopped itself; its next life ends the work."""
+
+    def act(rig: Rig, run: Run) -> None:
+        connector, portal = Connector(rig), rig.roles["portal"]
+        with run.outage():
+            portal.restart(PDM_CRASH=point)
+            portal.wait_ready()
+            del portal.environment["PDM_CRASH"]
+            armed = portal.pid
+            _lose_slot(rig, connector)
+            wait_until(lambda: portal.pid != armed, HEALED_WITHIN_S, f"the guard came by {point}")
+            portal.wait_ready()
+            _healed(rig, run)
+
+    return act
+
+
 def _slot_lost(rig: Rig, run: Run) -> None:
-    connector = Connector(rig)
     with run.outage():
-        connector.ask("PUT", "/pause").raise_for_status()
-        with _owner(rig) as conn:
-            conn.execute("ALTER SYSTEM SET max_slot_wal_keep_size = '16MB'")
-            conn.execute("SELECT pg_reload_conf()")
-            conn.execute("CREATE TABLE filler (t text)")
-            for _ in range(6):
-                conn.execute("INSERT INTO filler SELECT repeat('x', 1000) FROM generate_series(1, 20000)")
-                conn.execute("SELECT pg_switch_wal()")
-            conn.execute("CHECKPOINT")
-            found = conn.execute("SELECT wal_status FROM pg_replication_slots WHERE slot_name = %s", [SLOT]).fetchone()
-            conn.execute("DROP TABLE filler")
-            conn.execute("ALTER SYSTEM RESET max_slot_wal_keep_size")
-            conn.execute("SELECT pg_reload_conf()")
-        run.require(found == ("lost",), f"the fault itself: the slot is {found}")
-        connector.ask("PUT", "/resume").raise_for_status()
+        _lose_slot(rig, Connector(rig))
         _healed(rig, run)
+
+
+def _lose_slot(rig: Rig, connector: Connector) -> None:
+    """While the connector was paused, more WAL was written than its slot may hold back. It is resumed then."""
+    connector.ask("PUT", "/pause").raise_for_status()
+    wait_until(lambda: connector.state() == "PAUSED", 20, "the connector paused")
+    with _owner(rig) as conn:
+        conn.execute("ALTER SYSTEM SET max_slot_wal_keep_size = '16MB'")
+        conn.execute("SELECT pg_reload_conf()")
+        conn.execute("CREATE TABLE filler (t text)")
+        for _ in range(6):
+            conn.execute("INSERT INTO filler SELECT repeat('x', 1000) FROM generate_series(1, 20000)")
+            conn.execute("SELECT pg_switch_wal()")
+        lost = "SELECT FROM pg_replication_slots WHERE slot_name = %s AND wal_status = 'lost'"
+        conn.execute("CHECKPOINT")
+        wait_until(lambda: conn.execute(lost, [SLOT]).rowcount == 1, 20, "the slot is lost")
+        conn.execute("DROP TABLE filler")
+        conn.execute("ALTER SYSTEM RESET max_slot_wal_keep_size")
+        conn.execute("SELECT pg_reload_conf()")
+    connector.ask("PUT", "/resume").raise_for_status()
 
 
 def _publication_empty(rig: Rig, run: Run) -> None:
