@@ -77,12 +77,12 @@ def main_database() -> Iterator[MainDatabase]:
 def measure(database: MainDatabase, records: list[ConsumerRecord]) -> float:
     """Records a second from their bytes to the commit, into empty tables."""
     with connect(database.conninfo("owner"), "pdm.bench") as conn:
-        conn.execute("TRUNCATE sensor_log, dead_letter, sensor_minute_due")
+        conn.execute("TRUNCATE sensor_log, dead_letter, sensor_minute_due, ingest_progress")
         conn.execute("CHECKPOINT")
     pool = open_pool(database.conninfo("ingestor"), "pdm.bench")
     try:
         writer = Writer(pool, lambda: datetime.now(UTC), days_ahead=7)
-        writer.write(decode_batch(()))  # the connection and the partitions are there
+        writer.write(decode_batch((warm_up(),)))  # the connection and the partitions are there
         began = time.perf_counter()
         for start in range(0, len(records), BATCH_RECORDS):
             writer.write(decode_batch(tuple(records[start : start + BATCH_RECORDS])))
@@ -115,10 +115,15 @@ def bad(number: int) -> ConsumerRecord:
     return record(number, machine_id, kinds[number % len(kinds)]())
 
 
-def record(number: int, key: str, value: bytes | None) -> ConsumerRecord:
+def warm_up() -> ConsumerRecord:
+    value = msgspec.json.encode({"machine_id": "warm-up", "timestamp": NOW, **SENSORS})
+    return record(0, "warm-up", value, partition=1)
+
+
+def record(number: int, key: str, value: bytes | None, partition: int = 0) -> ConsumerRecord:
     return ConsumerRecord(
         topic=RAW_TOPIC,
-        partition=0,
+        partition=partition,
         offset=number,
         timestamp=int(NOW.timestamp() * 1000) + number // APPENDED_TOGETHER,
         timestamp_type=1,
