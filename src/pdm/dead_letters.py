@@ -11,7 +11,7 @@ from datetime import datetime
 
 from pdm.config import Settings
 from pdm.errors import BadRecord, PdmError, RejectReason
-from pdm.events import Reading, decode_reading
+from pdm.events import Reading, read_reading
 from pdm.ingestor.decode import conflict_text, detail_text, outside
 from pdm.ingestor.due_minutes import DueMinutes
 from pdm.store.letter_desk import (
@@ -131,11 +131,8 @@ class Desk:
 
 def judge(body: Body, bounds: Bounds) -> Reading | BadRecord:
     """As the ingestor would today. Pure."""
-    try:
-        reading = decode_reading(body.key, body.value)
-    except BadRecord as error:
-        return error
-    return outside(reading.timestamp, bounds) or reading
+    found = read_reading(body.key, body.value)
+    return found if isinstance(found, BadRecord) else outside(found.timestamp, bounds) or found
 
 
 def _slices(conn: Connection, choice: Choice, up_to: int, size: int) -> Iterator[list[int]]:

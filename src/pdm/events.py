@@ -96,18 +96,26 @@ def decode_event(value: bytes) -> AlertEvent:
 
 def decode_reading(key: bytes | None, value: bytes | None) -> Reading:
     """Raises BadRecord with a reason of the closed list; nothing else, whatever the bytes."""
+    found = read_reading(key, value)
+    if isinstance(found, BadRecord):
+        raise found
+    return found
+
+
+def read_reading(key: bytes | None, value: bytes | None) -> Reading | BadRecord:
+    """As `decode_reading`, but returns the error: in a burst of bad records, raising costs a quarter more."""
     if value is None:
-        raise BadRecord("null_value", "the record has no value")
+        return BadRecord("null_value", "the record has no value")
     if len(value) > MAX_RECORD_BYTES:
-        raise BadRecord("oversized", f"{len(value)} bytes, the limit is {MAX_RECORD_BYTES}")
+        return BadRecord("oversized", f"{len(value)} bytes, the limit is {MAX_RECORD_BYTES}")
     try:
         reading = _reading_decoder.decode(value)
     except msgspec.ValidationError as error:
-        raise BadRecord(_reason_of(str(error)), str(error)) from None
+        message = str(error)
+        return BadRecord(_reason_of(message), message)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRecord("invalid_json", str(error)[:200]) from None
-    _check(reading, key)
-    return reading
+        return BadRecord("invalid_json", str(error)[:200])
+    return _fault_of(reading, key) or reading
 
 
 def is_storable(moment: datetime) -> bool:
@@ -115,13 +123,14 @@ def is_storable(moment: datetime) -> bool:
     return 1 < moment.year < MAXYEAR
 
 
-def _check(reading: Reading, key: bytes | None) -> None:
+def _fault_of(reading: Reading, key: bytes | None) -> BadRecord | None:
     if all(value is None for value in reading.sensor_values()):
-        raise BadRecord("no_sensor", "all five sensors are absent or null")
+        return BadRecord("no_sensor", "all five sensors are absent or null")
     if not is_storable(reading.timestamp):
-        raise BadRecord("bad_timestamp", f"{reading.timestamp.isoformat()} may have no equal in UTC")
+        return BadRecord("bad_timestamp", f"{reading.timestamp.isoformat()} may have no equal in UTC")
     if key is not None and key != reading.machine_id.encode():
-        raise BadRecord("key_mismatch", f"the record's key is not its machine_id {reading.machine_id}")
+        return BadRecord("key_mismatch", f"the record's key is not its machine_id {reading.machine_id}")
+    return None
 
 
 def _reason_of(message: str) -> RejectReason:

@@ -10,7 +10,7 @@ from aiokafka import ConsumerRecord
 from pdm.broker import Batch
 from pdm.continuity import Span, spans_of
 from pdm.errors import BadRecord, RejectReason
-from pdm.events import MAX_RECORD_BYTES, Reading, decode_reading
+from pdm.events import MAX_RECORD_BYTES, Reading, read_reading
 from pdm.store.dead_letters import DeadLetter
 from pdm.store.partitions import Bounds
 
@@ -30,13 +30,12 @@ class Decoded:
 def decode_batch(batch: Batch) -> Decoded:
     records, readings, rejected = [], [], []
     for record in batch:
-        try:
-            reading = decode_reading(record.key, record.value)
-        except BadRecord as error:
-            rejected.append(dead_letter(record, error.reason, error.detail))
+        found = read_reading(record.key, record.value)
+        if isinstance(found, BadRecord):
+            rejected.append(dead_letter(record, found.reason, found.detail))
         else:
             records.append(record)
-            readings.append(reading)
+            readings.append(found)
     return Decoded(records, readings, rejected, tuple(spans_of(batch)))
 
 

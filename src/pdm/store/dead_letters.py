@@ -7,6 +7,7 @@ from operator import attrgetter
 import msgspec
 from msgspec.structs import astuple, replace
 from psycopg import errors as pg
+from psycopg.types.string import BytesBinaryDumper
 
 from pdm.errors import RejectReason
 from pdm.store.pool import Connection
@@ -50,7 +51,10 @@ def add_dead_letters(conn: Connection, letters: Sequence[DeadLetter]) -> list[Re
     # In one order, so that two writers of the same records wait for each other instead of deadlocking.
     rows = [astuple(letter) for letter in sorted(letters, key=_PLACE)]
     try:
-        with conn.transaction(), conn.cursor().copy(_COPY) as copy:
+        cursor = conn.cursor()
+        # For bytea psycopg would take the dumper of its DB-API class `Binary`: in Python, a tenth of the batch's time.
+        cursor.adapters.register_dumper(bytes, BytesBinaryDumper)
+        with conn.transaction(), cursor.copy(_COPY) as copy:
             copy.set_types(_TYPES)
             for row in rows:
                 copy.write_row(row)
