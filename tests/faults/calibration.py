@@ -12,7 +12,7 @@ from tests.faults.runner import say
 
 FIRST_HZ = 1_000.0
 RISE = 1.4
-FALL = 0.85
+FALL = 0.8
 STEP_S = 8.0
 WARM_S = 5.0  # every role has seen its first batch
 SETTLE_S = 3.0  # of a step, until its batches have their size
@@ -20,7 +20,7 @@ MIN_SHARE = 0.95  # of the rate, which the sender itself must reach
 USUAL_LAG_S = 1.0  # what came in a second ago is committed by all groups: lag 0 but for what is in hand
 MOST_LAG_S = 3.0  # a pause of the machine's, caught up with
 STEPS = 16
-TRIES = 6
+TRIES = 8
 DRAIN_S = 60.0
 
 
