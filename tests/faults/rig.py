@@ -167,7 +167,10 @@ class Rig:
         finally:
             self.loop.run(sender.close())
             self.loop.run(run.offsets.stop())
-        self._judge(run, has_truth=has_truth)
+        try:
+            self._judge(run, has_truth=has_truth)
+        except PdmError as error:
+            run.findings.append(f"R: cannot be judged: {error}")
         return run
 
     def heal(self) -> None:
