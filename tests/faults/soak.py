@@ -9,6 +9,7 @@ import random
 import resource
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -51,6 +52,7 @@ class Soak:
     slots: dict[str, SlotLooks]
     outcome: Outcome
     minutes: float
+    acts_to_draw: Mapping[str, Act]
     usage: RoleLooks = field(init=False)
     speaker: Speaker = field(default_factory=Speaker)
     acts: list[dict[str, Any]] = field(default_factory=list)
@@ -67,7 +69,7 @@ class Soak:
 
     def under_faults(self, rig: Rig, run: Run) -> None:
         """Leaves in `run.outage_s` the last fault's: until then everything must have settled again and again."""
-        draw = Draw(soak_acts(), random.Random(self.outcome.seed))
+        draw = Draw(self.acts_to_draw, random.Random(self.outcome.seed))
         self.flood.set_rate(SHARE * self.rate_hz)
         began = time.monotonic()
         end = began + 60 * self.minutes
@@ -186,6 +188,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _live(folder: Path, outcome: Outcome, minutes: float, idle_minutes: float) -> None:
+    acts_to_draw = soak_acts()  # before anything is started: a name that is gone is told at once
     with ExitStack() as open_:
         rig = open_.enter_context(Rig(folder, outcome.seed, has_links=not idle_minutes))
         second = add_second_outbox(rig)
@@ -193,7 +196,7 @@ def _live(folder: Path, outcome: Outcome, minutes: float, idle_minutes: float) -
         simulated.role.wait_ready()
         flood = open_.enter_context(Flood(rig.settings.kafka.bootstrap_servers, FLOOD))
         slots = {"own server": SlotLooks(rig.settings.ai_db.conninfo("owner"), SLOT), "one server": second.looks()}
-        soak = Soak(rig, flood, simulated, slots, outcome, idle_minutes or minutes)
+        soak = Soak(rig, flood, simulated, slots, outcome, idle_minutes or minutes, acts_to_draw)
         for look in (soak.usage.look, *(looks.look for looks in slots.values())):
             open_.enter_context(Gauge(look))
         soak.calibrate()

@@ -19,6 +19,8 @@ FROM_CATALOGUE = (
     *(f"kill {engine}" for engine in ENGINES),
     *(f"stop {role} under load" for role in CONSUMERS),
     *(f"{what} to {engine}" for what in ("latency", "resets") for engine in ENGINES if engine != "connect"),
+    "connector task failed",
+    "connector deleted",
     "every database session ended every 2 s",
     "valkey flushed",
     "valkey pauses its clients for 20 s",
