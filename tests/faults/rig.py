@@ -200,15 +200,18 @@ class Rig:
     def wait_engine(self, engine: Engine, timeout_s: float = 60.0) -> None:
         wait_until(lambda: self.answers(engine), timeout_s, f"{engine} answers")
 
-    def lag(self) -> int:
-        """Records that the three groups have not committed yet; raises PdmError while Kafka is away."""
+    def lags(self) -> dict[RoleName, int]:
+        """Records that each of the three groups has not committed yet; raises PdmError while Kafka is away."""
         topics: dict[RoleName, str] = {"ingestor": RAW_TOPIC, "inference": RAW_TOPIC, "portal": ALERT_TOPIC}
 
-        async def ask() -> int:
-            lags = [await group_lag(self.settings.kafka, f"pdm.{role}", topic) for role, topic in topics.items()]
-            return sum(lag or 0 for lag in lags)
+        async def ask() -> dict[RoleName, int]:
+            kafka = self.settings.kafka
+            return {role: await group_lag(kafka, f"pdm.{role}", topic) or 0 for role, topic in topics.items()}
 
         return asyncio.run(ask())
+
+    def lag(self) -> int:
+        return sum(self.lags().values())
 
     def ask(self, database: str, query: str, *values: object) -> list[tuple[Any, ...]]:
         block = self.settings.main_db if database == "main" else self.settings.ai_db
@@ -218,14 +221,21 @@ class Rig:
     def _settle(self, run: Run, healed: float) -> None:
         """R: everything that was sent is handled and told within twice the outage and 30 s, without a hand."""
         bound_s = 2 * run.outage_s + RECOVERY_S
-        wait_until(lambda: self._is_settled(run.prefix), bound_s, "lag 0, every event in the inbox, everyone told")
+        try:
+            wait_until(lambda: not self._unsettled(run.prefix), bound_s, "all settled")
+        except TimeoutError:
+            raise TimeoutError(f"after {bound_s:.0f} s: {self._unsettled(run.prefix)}") from None
         run.figures["recovered_s"] = round(time.monotonic() - healed, 1)
 
-    def _is_settled(self, prefix: str) -> bool:
+    def _unsettled(self, prefix: str) -> str:
+        """What is still on its way, in words; empty: nothing."""
         try:
-            return self.lag() == 0 and self.ask("ai", _UNSETTLED, prefix, prefix) == [(0, 0)]
-        except PdmError:
-            return False
+            waiting: dict[str, int] = {f"lag of {role}": lag for role, lag in self.lags().items()}
+            ((events, messages),) = self.ask("ai", _UNSETTLED, prefix, prefix)
+        except PdmError as error:
+            return str(error)
+        waiting |= {"events not in the inbox": events, "messages not sent": messages}
+        return ", ".join(f"{what} {count}" for what, count in waiting.items() if count)
 
     def _judge(self, run: Run, *, has_truth: bool) -> None:
         scope = Scope(prefix=run.prefix, since=run.began_at)
