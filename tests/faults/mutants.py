@@ -55,7 +55,7 @@ MUTANTS = (
         "has no inbox",
         "portal",
         (("portal/handler.py", "add_to_inbox(conn, incoming)\n", "list(incoming)\n"),),
-        caught_by="relay's offsets deleted",
+        caught_by="offsets of the relay deleted",
     ),
     Mutant(
         "draws episode ids at random",
