@@ -6,6 +6,7 @@ Lines with a rate come in, JSON lines with what is acknowledged go out; the end 
 import asyncio
 import contextlib
 import json
+import logging
 import random
 import signal
 import subprocess
@@ -175,4 +176,5 @@ def _tell(pump: _Pump) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.disable(logging.CRITICAL)  # aiokafka tells of every connection that a fault cuts
     asyncio.run(_run(sys.argv[1], sys.argv[2]))

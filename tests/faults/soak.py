@@ -28,7 +28,7 @@ from tests.faults.rig import Rig, Run, told_as
 from tests.faults.roles import wait_until
 from tests.faults.simulated import PROFILES, Simulated
 from tests.faults.soak_acts import Draw, soak_acts
-from tests.faults.steadiness import growths
+from tests.faults.steadiness import Growth, growths
 
 FAULT_EVERY_S = 30.0
 LOOK_EVERY_S = 1.0
@@ -158,17 +158,20 @@ class Soak:
     def _compare_usage(self, began: float, ended: float) -> None:
         found = growths(self.usage.samples, began, ended)
         self.outcome.figures["usage"] = [asdict(growth) for growth in found]
-        for growth in found:
-            if growth.ratio is None and self.minutes >= SHORT_MINUTES:
-                self.outcome.findings.append(f"M: {growth.role} lived too shortly to compare its {growth.value}")
-            elif growth.ratio is not None and growth.ratio > MAX_GROWTH:
-                self.outcome.findings.append(
-                    f"M: {growth.role}: {growth.value} of the last quarter is {growth.ratio:.3f} x the second's"
-                )
+        if self.minutes >= SHORT_MINUTES:
+            self.outcome.findings += filter(None, map(_told_of, found))
 
     def _require(self, is_so: object, otherwise: str) -> None:
         if not is_so:
             self.outcome.findings.append(otherwise)
+
+
+def _told_of(growth: Growth) -> str | None:
+    if growth.ratio is None:
+        return f"M: {growth.role} lived too shortly to compare its {growth.value}"
+    if growth.ratio > MAX_GROWTH:
+        return f"M: {growth.role}: {growth.value} of the last quarter is {growth.ratio:.3f} x the second's"
+    return None
 
 
 def main() -> int:
