@@ -55,12 +55,12 @@ def test_in_whatever_order_events_come_the_newest_stands(desk: Desk) -> None:
         assert (seq, event, is_active, reasons) == (4, "cleared", False, ["reason 4"])
 
 
-def test_a_late_first_event_neither_reopens_nor_pages(desk: Desk) -> None:
+def test_an_opening_that_comes_after_the_end_is_told_as_over_and_reopens_nothing(desk: Desk) -> None:
     opened, cleared = episode("opened", "cleared")
     desk.take_in([cleared])
     assert desk.take_in([opened]).stale == 1
     asyncio.run(desk.notifier().send_due())
-    assert desk.sent == ["machine-001 과부하 해소"]
+    assert desk.sent == ["machine-001 과부하 해소", "!!긴급!! machine-001 과부하 감지 (이미 해소됨)"]
 
 
 def test_each_line_is_sent_in_order_and_what_is_over_says_so(desk: Desk) -> None:

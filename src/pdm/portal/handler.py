@@ -61,7 +61,8 @@ def take_in(conn: Connection, incoming: Sequence[Incoming], channels: Iterable[s
     lock_event_log(conn)
     fresh = add_to_inbox(conn, incoming)
     applied = apply_to_alerts(conn, fresh)
-    add_notifications(conn, [item for item in applied if is_worth_telling(item.event)], channels)
+    # All that is fresh, also behind a newer event: a relay that starts over may send an episode's events in any order.
+    add_notifications(conn, [item for item in fresh if is_worth_telling(item.event)], channels)
     append_events(conn, ALERT_KIND, [encode(item.event).decode() for item in applied])
     return TakenIn(applied, stale=len(fresh) - len(applied), duplicates=len(incoming) - len(fresh))
 
