@@ -88,7 +88,7 @@ class Desk:
         with self._as("inference") as pool:
             for offset, item in enumerate(incoming):
                 with transaction(pool) as conn:
-                    add_machines(conn, [(item.event.machine_id, "L")])
+                    add_machines(conn, {item.event.machine_id: "L"})
                     assert write_change(conn, _change(item, offset))
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:

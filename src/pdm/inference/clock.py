@@ -4,30 +4,51 @@ Windows and gaps use one *effective* time: the reading's own, or the broker's ap
 known to be wrong. Order is always the log's, never that of the timestamps.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 SKEW_S = 600.0  # a clock this far off is wrong, if it also runs at the right pace
 SKEW_PROVED_S = 60.0
 RECENT_S = 10.0  # a reading this late still enters the windows
 PACE_TOLERANCE_S = 5.0
+TOGETHER_S = 0.9  # appended within this, readings came together
 STEPPED_BACK_READINGS = 5
+STEPPED_BACK_S = 3.0  # append time they take at least: a flushed backlog comes at once
 
 Place = Literal["next", "recent", "old", "jumped"]
 """next: in order. recent: late, windows only. old: not stepped at all. jumped: the clock changed, windows restart."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Stretch:
-    """Readings that advance as fast as the broker's clock does, since their first one."""
+    """Readings that advance as fast as the broker's clock does, since their first one.
+
+    Only the first of those that are appended together tells a pace: a gateway may collect readings for a while.
+    """
 
     event_s: float
     append_s: float
+    judged_s: float  # append time of the newest reading that told a pace
     count: int = 1
 
-    def goes_on_with(self, event_s: float, append_s: float) -> bool:
+    @classmethod
+    def begin(cls, event_s: float, append_s: float) -> "Stretch":
+        return cls(event_s, append_s, append_s)
+
+    def extended(self, event_s: float, append_s: float) -> "Stretch":
+        """One reading longer; a new one where this reading is not at pace."""
+        if append_s - self.judged_s < TOGETHER_S:
+            return replace(self, count=self.count + 1)
         passed = append_s - self.append_s
-        return event_s > self.event_s and abs((event_s - self.event_s) - passed) <= PACE_TOLERANCE_S + 0.1 * passed
+        if event_s > self.event_s and abs((event_s - self.event_s) - passed) <= PACE_TOLERANCE_S + 0.1 * passed:
+            return replace(self, judged_s=append_s, count=self.count + 1)
+        return Stretch.begin(event_s, append_s)
+
+    def proves_step_back(self, event_s: float, append_s: float) -> bool:
+        """Enough readings over enough time, and both clocks agree on how much passed."""
+        passed = append_s - self.append_s
+        is_at_pace = abs((event_s - self.event_s) - passed) <= 0.5 * passed
+        return self.count >= STEPPED_BACK_READINGS and passed >= STEPPED_BACK_S and is_at_pace
 
 
 @dataclass(slots=True)
@@ -45,6 +66,10 @@ class MachineClock:
     def skew_s(self) -> float:
         """How far the machine's clock is ahead of the broker's, by the newest reading in order."""
         return self._event_s - self._append_s
+
+    def is_older_than(self, append_s: float) -> bool:
+        """Whether the newest reading in order was appended before."""
+        return self.newest_s is not None and self._append_s < append_s
 
     def fork(self) -> "MachineClock":
         return MachineClock(self.is_skewed, self.newest_s, self._event_s, self._append_s, self._off, self._back)
@@ -74,9 +99,7 @@ class MachineClock:
         if abs(event_s - append_s) <= SKEW_S:
             self._off = None
             return False
-        if self._off is None or not self._off.goes_on_with(event_s, append_s):
-            self._off = Stretch(event_s, append_s)
-            return False
+        self._off = self._off.extended(event_s, append_s) if self._off else Stretch.begin(event_s, append_s)
         return append_s - self._off.append_s >= SKEW_PROVED_S
 
     def _stepped_ahead(self, event_s: float, append_s: float) -> bool:
@@ -89,8 +112,5 @@ class MachineClock:
 
         A flushed backlog advances faster and one late reading does not advance, so neither empties a window.
         """
-        if self._back is None or not self._back.goes_on_with(event_s, append_s):
-            self._back = Stretch(event_s, append_s)
-            return False
-        self._back = Stretch(self._back.event_s, self._back.append_s, self._back.count + 1)
-        return self._back.count >= STEPPED_BACK_READINGS
+        self._back = self._back.extended(event_s, append_s) if self._back else Stretch.begin(event_s, append_s)
+        return self._back.proves_step_back(event_s, append_s)

@@ -9,13 +9,13 @@ import msgspec
 import structlog
 
 from pdm import crash, metrics
-from pdm.events import VERIFY_PREFIX, AlertEvent, FailureType, Severity
-from pdm.inference.episode import Change, Episode, Position
+from pdm.events import SENSORS, VERIFY_PREFIX, AlertEvent, FailureType, Reading, Severity
+from pdm.inference.episode import START, Change, Episode, Position
 from pdm.inference.machine import Arrival, Cadence, Machine, step
 from pdm.inference.partition import Partition
 from pdm.inference.shown import stored_features
 from pdm.store import episodes
-from pdm.store.episodes import EpisodeChange, StoredMachine
+from pdm.store.episodes import EpisodeChange, StoredMachine, Touch
 from pdm.store.pool import Connection, Pool, transaction
 
 TOUCH_EVERY = timedelta(seconds=10)
@@ -69,7 +69,7 @@ def _by_machine(
 
 def _load(conn: Connection, items: Sequence[Stepped]) -> None:
     """Take over what the database knows; a machine that it does not know, or no longer, is made known first."""
-    episodes.add_machines(conn, {(item.after.machine_id, item.arrivals[-1].reading.product_type) for item in items})
+    episodes.add_machines(conn, {item.after.machine_id: item.arrivals[-1].reading.product_type for item in items})
     stored = {row.machine_id: row for row in episodes.load_machines(conn, [item.after.machine_id for item in items])}
     for item in items:
         _take_over(item.after, stored[item.after.machine_id])
@@ -79,9 +79,10 @@ def _take_over(machine: Machine, stored: StoredMachine) -> None:
     """The database's word on the open episode and the newest transition replaces the machine's own."""
     machine.is_loaded = True
     if stored.changed_appended_at is not None:
-        machine.decided = Position(round(stored.changed_appended_at.timestamp() * 1000), stored.changed_offset)
+        machine.decided = _position(stored.changed_appended_at, stored.changed_offset)
     machine.episode = None
     if stored.episode_id is not None and stored.seq is not None and stored.opened_at and stored.last_seen_at:
+        known = stored.reading or {}
         machine.episode = Episode(
             episode_id=stored.episode_id,
             machine_id=stored.machine_id,
@@ -90,6 +91,11 @@ def _take_over(machine: Machine, stored: StoredMachine) -> None:
             severity=cast("Severity", stored.severity),
             opened_at=stored.opened_at,
             last_seen_at=stored.last_seen_at,
+            decided_by=Reading(
+                stored.machine_id,
+                stored.last_seen_at,
+                *(known.get(name) for name in (*SENSORS, "product_type")),
+            ),
         )
 
 
@@ -100,46 +106,70 @@ def _step(item: Stepped, now: Callable[[], datetime]) -> None:
 
 
 def _commit(pool: Pool, items: Sequence[Stepped], now: Callable[[], datetime]) -> None:
-    touched = [item.after for item in items if _is_due(item.after)]
-    if not touched and not any(item.changes for item in items):
+    if not any(item.changes or _touch(item) for item in items):
         return
     with transaction(pool) as conn:
         written = [change for item in items for change in _write(conn, item, now)]
-        seen = [(m.episode.episode_id, m.last_seen_at) for m in touched if m.episode and m.last_seen_at]
-        episodes.touch_episodes(conn, seen)
+        touches = {id(item): touch for item in items if (touch := _touch(item))}
+        episodes.touch_episodes(conn, touches.values())
         crash.reached("inference.before_db_commit")
     crash.reached("inference.after_db_commit")
-    for machine in touched:
-        if machine.episode and machine.last_seen_at:
-            machine.episode = replace(machine.episode, last_seen_at=machine.last_seen_at)
+    for item in items:
+        if item.after.episode and (touch := touches.get(id(item))):
+            item.after.episode = replace(item.after.episode, last_seen_at=touch.last_seen_at)
     for change in written:
         _tell(change.event)
 
 
-def _is_due(machine: Machine) -> bool:
-    episode, seen_at = machine.episode, machine.last_seen_at
-    return episode is not None and seen_at is not None and seen_at - episode.last_seen_at >= TOUCH_EVERY
+def _touch(item: Stepped) -> Touch | None:
+    """What to note of an open episode: every ten seconds, and as soon as it has another type."""
+    episode, seen_at = item.after.episode, item.after.last_seen_at
+    if episode is None or seen_at is None:
+        return None
+    is_due = abs(seen_at - episode.last_seen_at) >= TOUCH_EVERY
+    if not is_due and _stored_types(item) == episode.failure_types:
+        return None
+    return Touch(episode.episode_id, episode.seq, seen_at, episode.failure_types)
+
+
+def _stored_types(item: Stepped) -> tuple[FailureType, ...]:
+    if item.changes:
+        return tuple(item.changes[-1].event.failure_types)
+    return item.before.episode.failure_types if item.before.episode else ()
 
 
 def _write(conn: Connection, item: Stepped, now: Callable[[], datetime]) -> list[EpisodeChange]:
     """Write a machine's transitions in log order. One that is refused never fails the batch.
 
     Refused means that another owner of the partition was here: take over the database's episode, keep the windows, step
-    the batch once more; what is refused then is theirs, and is skipped.
+    the batch once more. A reading whose transition is refused again decides nothing; those after it go on.
     """
-    if all(episodes.write_change(conn, change) for change in item.changes):
-        return item.changes
-    metrics.TRANSITIONS_SKIPPED.inc()
-    log.warning("inference.transition_refused", machine_id=item.after.machine_id)
-    item.after, item.changes = item.before.fork(), []
-    _load(conn, [item])
-    _step(item, now)
-    for written, change in enumerate(item.changes):
+    written: list[EpisodeChange] = []
+    refusals: set[Position] = set()
+    skipped = START
+    while (refused := _first_refused(conn, item.changes, written)) is not None:
+        metrics.TRANSITIONS_SKIPPED.inc()
+        log.warning("inference.transition_refused", machine_id=item.after.machine_id)
+        skipped = max(skipped, refused) if refused in refusals else skipped
+        refusals.add(refused)
+        item.after, item.changes = item.before.fork(), []
+        _load(conn, [item])
+        item.after.decided = max(item.after.decided, skipped)
+        _step(item, now)
+    return written
+
+
+def _first_refused(conn: Connection, changes: Sequence[EpisodeChange], written: list[EpisodeChange]) -> Position | None:
+    """Write up to the first that is refused, and return its place in the log."""
+    for change in changes:
         if not episodes.write_change(conn, change):
-            metrics.TRANSITIONS_SKIPPED.inc()
-            _load(conn, [item])
-            return item.changes[:written]
-    return item.changes
+            return _position(change.event.appended_at, change.offset)
+        written.append(change)
+    return None
+
+
+def _position(appended_at: datetime, offset: int) -> Position:
+    return Position(round(appended_at.timestamp() * 1000), offset)
 
 
 def _to_store(change: Change, machine: Machine, detected_at: datetime) -> EpisodeChange:

@@ -38,6 +38,7 @@ class Episode:
     severity: Severity
     opened_at: datetime
     last_seen_at: datetime
+    decided_by: Reading  # the reading of its newest transition
 
     @property
     def failure_type(self) -> FailureType:
@@ -78,8 +79,9 @@ class Change:
         return uuid5(self.episode.episode_id, str(self.episode.seq))
 
 
-def episode_id(machine_id: str, opening: datetime) -> UUID:
-    return uuid5(_NAMESPACE, f"{machine_id} {opening.timestamp():.6f}")
+def episode_id(machine_id: str, opening: datetime, appended_ms: int) -> UUID:
+    """Append time is in it, for a clock that is set back can give a second opening the timestamp of an earlier one."""
+    return uuid5(_NAMESPACE, f"{machine_id} {opening.timestamp():.6f} {appended_ms}")
 
 
 def decide(episode: Episode | None, verdict: Verdict, reading: Reading, position: Position) -> Change | None:
@@ -89,13 +91,17 @@ def decide(episode: Episode | None, verdict: Verdict, reading: Reading, position
     if not (verdict.rules_hold or verdict.model_holds):
         closed_at = reading.timestamp
         return _change("cleared", episode, verdict, reading, position, closed_at=closed_at, close_reason="cleared")
-    types = _ordered(episode.failure_types, verdict.opening)
-    known = replace(episode, failure_types=types, severity=_severity(verdict, episode.severity))
+    known = replace(with_types(episode, verdict.opening), severity=_severity(verdict, episode.severity))
     if known.failure_type != episode.failure_type or (known.severity, episode.severity) == ("critical", "warning"):
         return _change("escalated", known, verdict, reading, position)
     if (known.severity, episode.severity) == ("warning", "critical"):
         return _change("eased", known, verdict, reading, position)
     return None
+
+
+def with_types(episode: Episode, more: tuple[FailureType, ...]) -> Episode:
+    """All types so far. A lower one than the highest is no transition: the next event tells it."""
+    return replace(episode, failure_types=_ordered(episode.failure_types, more))
 
 
 def close_by_gap(episode: Episode, last_seen_at: datetime, reading: Reading, position: Position) -> Change:
@@ -107,13 +113,14 @@ def close_by_gap(episode: Episode, last_seen_at: datetime, reading: Reading, pos
 
 def _open(verdict: Verdict, reading: Reading, position: Position) -> Change:
     episode = Episode(
-        episode_id=episode_id(reading.machine_id, reading.timestamp),
+        episode_id=episode_id(reading.machine_id, reading.timestamp, position.appended_ms),
         machine_id=reading.machine_id,
         seq=0,
         failure_types=_ordered((), verdict.opening),
         severity=_severity(verdict, "warning"),
         opened_at=reading.timestamp,
         last_seen_at=reading.timestamp,
+        decided_by=reading,
     )
     return _change("opened", episode, verdict, reading, position)
 
@@ -128,9 +135,11 @@ def _change(
     closed_at: datetime | None = None,
     close_reason: CloseReason | None = None,
 ) -> Change:
+    if closed_at is not None:
+        closed_at = max(closed_at, episode.opened_at)  # the clock may have been set back meanwhile
     return Change(
         event=event,
-        episode=replace(episode, seq=episode.seq + 1, last_seen_at=closed_at or reading.timestamp),
+        episode=replace(episode, seq=episode.seq + 1, last_seen_at=closed_at or reading.timestamp, decided_by=reading),
         position=position,
         timestamp=reading.timestamp,
         reading=reading,

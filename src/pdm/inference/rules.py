@@ -86,12 +86,18 @@ class LimitCounter:
 
     recent: tuple[Hit, ...] = ()
     inside_streak: int = 0
+    judged: int = 0  # how many
+    judged_s: float = 0.0  # append time of the newest reading that had the sensors
 
-    def count(self, reading: Reading, judgement: Judgement | None) -> "LimitCounter":
+    def count(self, reading: Reading, judgement: Judgement | None, append_s: float, memory_s: float) -> "LimitCounter":
+        """Sensors that come back after `memory_s` begin anew, as they would after a restart."""
         if judgement is None:
             return self
         hit = Hit(judgement.is_violated, reading.torque_nm, judgement.margin)
-        return LimitCounter((*self.recent, hit)[-OPEN_OF:], self.inside_streak + 1 if judgement.is_inside else 0)
+        is_known = append_s - self.judged_s <= memory_s
+        known = self if is_known else LimitCounter()
+        streak = known.inside_streak + 1 if judgement.is_inside else 0
+        return LimitCounter((*known.recent, hit)[-OPEN_OF:], streak, known.judged + 1, append_s)
 
     @property
     def violations(self) -> list[Hit]:
@@ -102,9 +108,11 @@ class LimitCounter:
         return len(self.violations) >= OPEN_HITS
 
     @property
-    def is_released(self) -> bool:
-        """True also where no reading ever had the sensors: a limit that cannot be judged holds no episode open."""
-        return not self.recent or self.inside_streak >= RELEASE_STREAK
+    def holds(self) -> bool | None:
+        """Whether the limit keeps an episode open; None where too little is known to tell."""
+        if self.inside_streak >= RELEASE_STREAK:
+            return False
+        return True if self.judged > self.inside_streak else None
 
     @property
     def overload_nm(self) -> float | None:

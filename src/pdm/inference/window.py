@@ -19,6 +19,7 @@ class Sample:
 
     effective_s: float
     timestamp_s: float
+    append_s: float
     reading: Reading
 
 
@@ -52,22 +53,26 @@ class Means:
 
 @dataclass(slots=True)
 class Window:
-    """Samples within `length_s` before the newest one, ordered by effective time."""
+    """Samples within `length_s` before the newest one, ordered by effective time.
+
+    What was appended longer than `memory_s` ago is out too: a restarted process could not know it.
+    """
 
     length_s: float
+    memory_s: float
     samples: deque[Sample] = field(default_factory=deque)
+    _timestamps: set[float] = field(default_factory=set)
 
     def fork(self) -> "Window":
-        return Window(self.length_s, self.samples.copy())
+        return Window(self.length_s, self.memory_s, self.samples.copy(), self._timestamps.copy())
 
     def clear(self) -> None:
         self.samples.clear()
+        self._timestamps.clear()
 
     def holds(self, timestamp_s: float) -> bool:
         """Whether a reading of this timestamp is already in."""
-        if not self.samples or timestamp_s > self.samples[-1].timestamp_s:
-            return False
-        return any(sample.timestamp_s == timestamp_s for sample in reversed(self.samples))
+        return timestamp_s in self._timestamps
 
     def add(self, sample: Sample) -> None:
         samples = self.samples
@@ -76,9 +81,10 @@ class Window:
             samples.insert(place, sample)
         else:
             samples.append(sample)
-        start_s = samples[-1].effective_s - self.length_s
-        while samples[0].effective_s <= start_s or len(samples) > MAX_SAMPLES:
-            samples.popleft()
+        self._timestamps.add(sample.timestamp_s)
+        start_s, known_s = samples[-1].effective_s - self.length_s, sample.append_s - self.memory_s
+        while samples[0].effective_s <= start_s or samples[0].append_s < known_s or len(samples) > MAX_SAMPLES:
+            self._timestamps.discard(samples.popleft().timestamp_s)
 
     def torque(self) -> TorqueMean | None:
         """The mean that the plant's rule judges; None without any torque."""

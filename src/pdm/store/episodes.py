@@ -1,6 +1,6 @@
 """Episodes and the outbox. `write_change` is the only writer of both, one statement a transition."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -17,7 +17,8 @@ OUTBOX_KEEP_DAYS = 7
 
 # The machine's row carries the log position of its newest transition. A replay, or an owner that lost its partition,
 # stands at or before it: `w` is then empty and nothing is written. The outbox row comes from `c`, so it exists exactly
-# when the episode changed.
+# when the episode changed. A conflict (an episode of another partition's owner is open, an id is known though its
+# watermark is lost) is a refusal too: raised, it would fail the batch at every delivery.
 _WATERMARK = """
     w AS (
         UPDATE machine SET changed_appended_at = %(appended_at)s, changed_offset = %(offset)s
@@ -26,7 +27,7 @@ _WATERMARK = """
     )"""
 _OUTBOX = """
     INSERT INTO outbox (id, topic_name, msg_key, message_payload)
-    SELECT %(event_id)s, %(topic)s, %(machine_id)s, %(payload)s FROM c"""
+    SELECT %(event_id)s, %(topic)s, %(machine_id)s, %(payload)s FROM c ON CONFLICT DO NOTHING"""
 _OPEN = f"""
     WITH {_WATERMARK}, c AS (
         INSERT INTO anomaly_history (
@@ -35,19 +36,19 @@ _OPEN = f"""
         SELECT %(episode_id)s, %(machine_id)s, %(seq)s, %(failure_type)s, %(failure_types)s, %(severity)s,
             %(timestamp)s, %(detected_at)s, %(last_seen_at)s, %(score)s, %(reading)s, %(features)s, %(reasons)s,
             %(model_version)s, %(source)s
-        FROM w RETURNING 1
+        FROM w ON CONFLICT DO NOTHING RETURNING 1
     ) {_OUTBOX}"""  # noqa: S608  # fixed parts only; values are parameters
 _CHANGE = f"""
     WITH {_WATERMARK}, c AS (
         UPDATE anomaly_history SET seq = %(seq)s, failure_type = %(failure_type)s, failure_types = %(failure_types)s,
-            severity = %(severity)s, last_seen_at = greatest(last_seen_at, %(last_seen_at)s), score = %(score)s,
+            severity = %(severity)s, last_seen_at = %(last_seen_at)s, score = %(score)s,
             reading = %(reading)s, features = %(features)s, reasons = %(reasons)s, model_version = %(model_version)s
         FROM w WHERE episode_id = %(episode_id)s AND closed_at IS NULL AND seq = %(seq)s - 1 RETURNING 1
     ) {_OUTBOX}"""  # noqa: S608  # fixed parts only; values are parameters
 _CLOSE = f"""
     WITH {_WATERMARK}, c AS (
-        UPDATE anomaly_history SET seq = %(seq)s, last_seen_at = %(closed_at)s, closed_at = %(closed_at)s,
-            close_reason = %(close_reason)s
+        UPDATE anomaly_history SET seq = %(seq)s, failure_types = %(failure_types)s, last_seen_at = %(closed_at)s,
+            closed_at = %(closed_at)s, close_reason = %(close_reason)s
         FROM w WHERE episode_id = %(episode_id)s AND closed_at IS NULL AND seq = %(seq)s - 1 RETURNING 1
     ) {_OUTBOX}"""  # noqa: S608  # fixed parts only; values are parameters
 
@@ -80,6 +81,17 @@ class StoredMachine:
     severity: str | None
     opened_at: datetime | None
     last_seen_at: datetime | None
+    reading: dict[str, Any] | None  # of the episode's newest transition
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """What an open episode's row is told between transitions."""
+
+    episode_id: UUID
+    seq: int
+    last_seen_at: datetime
+    failure_types: Sequence[str]
 
 
 def write_change(conn: Connection, change: EpisodeChange) -> bool:
@@ -125,11 +137,12 @@ def _parameters(change: EpisodeChange) -> dict[str, Any]:
     }
 
 
-def add_machines(conn: Connection, machines: Iterable[tuple[str, str | None]]) -> None:
-    """Make known the machines (id, product type) that are not yet; in id order, so that two owners never deadlock."""
+def add_machines(conn: Connection, machines: Mapping[str, str | None]) -> None:
+    """Make known the machines (id: product type) that are not yet; in id order, so that two owners never deadlock."""
     with conn.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO machine (machine_id, product_type) VALUES (%s, %s) ON CONFLICT DO NOTHING", sorted(machines)
+            "INSERT INTO machine (machine_id, product_type) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+            sorted(machines.items()),
         )
 
 
@@ -138,7 +151,8 @@ def load_machines(conn: Connection, machine_ids: Sequence[str]) -> list[StoredMa
     rows = conn.execute(
         """
         SELECT m.machine_id, nullif(m.changed_appended_at, '-infinity'), m.changed_offset,
-            a.episode_id, a.seq, a.failure_types, a.severity, a.opened_at, a.last_seen_at
+            a.episode_id, a.seq, a.failure_types, a.severity, a.opened_at, a.last_seen_at,
+            a.reading
         FROM machine m LEFT JOIN anomaly_history a ON a.machine_id = m.machine_id AND a.closed_at IS NULL
         WHERE m.machine_id = ANY(%s)
         """,
@@ -147,11 +161,22 @@ def load_machines(conn: Connection, machine_ids: Sequence[str]) -> list[StoredMa
     return [StoredMachine(*row) for row in rows]
 
 
-def touch_episodes(conn: Connection, seen: Iterable[tuple[UUID, datetime]]) -> None:
-    """Move `last_seen_at` of open episodes on; in id order."""
+def touch_episodes(conn: Connection, touches: Iterable[Touch]) -> None:
+    """Note where open episodes stand; in id order. `last_seen_at` follows a machine's clock back as well; types only
+    grow, so that an owner who lost its partition and lags behind takes none away.
+    """
     with conn.cursor() as cursor:
         cursor.executemany(
-            "UPDATE anomaly_history SET last_seen_at = %(at)s"
-            " WHERE episode_id = %(id)s AND closed_at IS NULL AND last_seen_at < %(at)s",
-            [{"id": episode_id, "at": at} for episode_id, at in sorted(seen)],
+            "UPDATE anomaly_history SET last_seen_at = %(seen_at)s,"
+            " failure_types = CASE WHEN failure_types <@ %(types)s::text[] THEN %(types)s ELSE failure_types END"
+            " WHERE episode_id = %(id)s AND seq = %(seq)s AND closed_at IS NULL",
+            [
+                {
+                    "seen_at": touch.last_seen_at,
+                    "types": list(touch.failure_types),
+                    "id": touch.episode_id,
+                    "seq": touch.seq,
+                }
+                for touch in sorted(touches, key=lambda touch: touch.episode_id)
+            ],
         )
