@@ -42,13 +42,22 @@ class Claim:
 
 
 def add_notifications(conn: Connection, incoming: Sequence[Incoming], channels: Iterable[str]) -> None:
+    """One a channel for each state of an episode, whatever the ids under which it comes."""
     names = tuple(channels)
     with conn.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO portal.notification (event_id, channel, episode_id, seq, event) VALUES (%s, %s, %s, %s, %s)"
-            " ON CONFLICT DO NOTHING",
+            "INSERT INTO portal.notification (event_id, channel, episode_id, seq, event)"
+            " SELECT %(id)s, %(channel)s, %(episode_id)s, %(seq)s, %(event)s WHERE NOT EXISTS ("
+            "SELECT FROM portal.notification WHERE episode_id = %(episode_id)s AND seq = %(seq)s"
+            " AND channel = %(channel)s) ON CONFLICT DO NOTHING",
             [
-                (item.event_id, name, UUID(item.event.episode_id), item.event.seq, encode(item.event).decode())
+                {
+                    "id": item.event_id,
+                    "channel": name,
+                    "episode_id": UUID(item.event.episode_id),
+                    "seq": item.event.seq,
+                    "event": encode(item.event).decode(),
+                }
                 for item in incoming
                 for name in names
             ],
