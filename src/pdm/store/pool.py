@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import psycopg
 from psycopg import errors as pg
+from psycopg.abc import PQGen
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from pdm.errors import Misconfigured, Retryable
@@ -13,9 +14,13 @@ from pdm.errors import Misconfigured, Retryable
 Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 Pool: TypeAlias = "ConnectionPool[Connection]"
 
+T = TypeVar("T")
+
 CHECKOUT_TIMEOUT_S = 3.0
 RECONNECT_TIMEOUT_S = 3.0
 STATEMENT_TIMEOUT_MS = 15_000
+ANSWER_TIMEOUT_S = 20.0  # > STATEMENT_TIMEOUT_MS: by then the server itself would have answered
+ANSWER_TIMEOUT_S = 20.0  # > STATEMENT_TIMEOUT_MS: the server itself would have answered by then
 
 # A cut network is an error after 15 s, not when TCP gives up: a thread that waits for it holds up the end of a process.
 _NETWORK: dict[str, Any] = {
@@ -35,6 +40,22 @@ _NOT_SET_UP = (
 )
 
 
+class PunctualConnection(psycopg.Connection[tuple[Any, ...]]):
+    """One that gives up on a server which answers nothing, not even that its own timeout is over.
+
+    A proxy or a firewall in between can hold a dead connection open for ever; TCP alone never tells.
+    """
+
+    answer_timeout_s = ANSWER_TIMEOUT_S
+
+    def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
+        try:
+            return super().wait(gen, interval, self.answer_timeout_s if timeout is None else timeout)
+        except pg._WaitTimeout as error:  # noqa: SLF001  # it has no public name
+            self.pgconn.finish()
+            raise psycopg.OperationalError(f"no answer within {self.answer_timeout_s:g} s") from error
+
+
 def open_pool(conninfo: str, name: str, *, max_size: int = 4, statement_timeout_ms: int = STATEMENT_TIMEOUT_MS) -> Pool:
     """A pool that connects in the background: an absent server makes calls raise Retryable, not the start fail.
 
@@ -42,6 +63,7 @@ def open_pool(conninfo: str, name: str, *, max_size: int = 4, statement_timeout_
     """
     pool: Pool = ConnectionPool(
         conninfo,
+        connection_class=PunctualConnection,
         min_size=1,
         max_size=max_size,
         timeout=CHECKOUT_TIMEOUT_S,
