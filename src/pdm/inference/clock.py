@@ -88,7 +88,8 @@ class MachineClock:
             return "next"
         if changed or self._stepped_ahead(event_s, append_s):
             return "jumped"
-        if effective_s > self.newest_s:
+        # What the broker appends together has one append time: there the machine's own clock tells the order.
+        if (effective_s, event_s) > (self.newest_s, self._event_s):
             return "next"
         if self._stepped_back(event_s, append_s):
             return "jumped"

@@ -166,6 +166,17 @@ def test_old_and_repeated_readings_decide_nothing(log: Log) -> None:
 
 @SETTINGS
 @given(logs)
+def test_a_reading_that_is_not_stepped_leaves_all_but_the_clock_as_it_was(log: Log) -> None:
+    machines: dict[str, Machine] = {}
+    for arrival in log:
+        machine = machines.setdefault(arrival.reading.machine_id, Machine.new(arrival.reading.machine_id, QUICK))
+        before = machine.fork()
+        if observe(machine, arrival) == "ignored" and machine.window.samples:
+            assert replace(machine, clock=before.clock) == before
+
+
+@SETTINGS
+@given(logs)
 def test_an_episode_clears_only_once_every_rule_is_released(log: Log) -> None:
     machines: dict[str, Machine] = {}
     for arrival in log:
@@ -225,7 +236,7 @@ def test_an_hours_clock_error_is_restarted_without_a_trace() -> None:
     """The warm-up proves the clock wrong and fills a window after that."""
     log = log_of([Segment(CALM, 60, clock_ahead_s=3600), Segment(HEAVY, 200, clock_ahead_s=3600), Segment(CALM, 90)])
     expected = told(one_pass(log))
-    for cut in range(0, len(log), 7):
+    for cut in range(0, len(log), 23):
         owner = Owner()
         owner.take(log[:cut])
         owner.restart(log, cut)
