@@ -5,10 +5,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID, uuid5
 
 from pdm.config import AiDatabase, Settings
 from pdm.events import AlertEvent
+from pdm.inference.episode import episode_id as id_by_opening
 from pdm.portal.handler import TakenIn, take_in
 from pdm.portal.notifier import Notifier
 from pdm.store.episodes import EpisodeChange, add_machines, write_change
@@ -26,8 +27,8 @@ def episode(
     **more: Any,
 ) -> list[Incoming]:
     """The events of one episode in order, a second apart, as they come through the relay."""
-    episode_id = episode_id or uuid4()
     at = at or datetime.now(UTC)
+    episode_id = episode_id or id_by_opening(machine_id, at, round(at.timestamp() * 1000))
     return [
         Incoming(
             uuid5(episode_id, str(seq)),

@@ -94,7 +94,7 @@ MUTANTS = (
         "applies events in any order",
         "portal",
         (("store/inbox.py", "    WHERE known.seq < excluded.seq\n", ""),),
-        caught_by="slot dropped while the connector was stopped",
+        caught_by="publication without the outbox",
     ),
 )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -134,7 +135,7 @@ class Rig:
     ) -> Run:
         """Machines send, the fault acts, everything settles, the checker judges. The findings stand in the result."""
         rng = random.Random(f"{name} {seed}")
-        prefix = f"{name}-{seed}-".replace(" ", "-").replace("/", "-")
+        prefix = f"{re.sub('[^A-Za-z0-9]+', '-', name)[:50]}-{seed}-"
         sender = Sender(
             self.engines.proxied("sender").kafka.bootstrap_servers,
             make_machines(prefix, machines, rng),

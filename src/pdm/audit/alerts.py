@@ -10,6 +10,7 @@ from pdm.audit.findings import Scope, Tally, Trouble
 from pdm.config import ALERT_TOPIC
 from pdm.errors import BadRecord
 from pdm.events import AlertEvent, decode_event
+from pdm.inference.episode import episode_id as id_by_opening
 from pdm.store.audit_alerts import Chain, EpisodeRow, Outgoing, Told
 from pdm.store.episodes import OUTBOX_KEEP_DAYS
 from pdm.verdict import is_worth_telling
@@ -165,7 +166,13 @@ def _check_episode(episode: EpisodeRow, outs: Sequence[Out], kept_from: datetime
         # Only rows as old as the outbox keeps them may be gone: those before the episode's oldest row, if it is old.
         if seq not in rows and (episode.detected_at >= kept_from or any(other < seq for other in rows)):
             tally.add("A", "an event is not in the outbox", machine_id, at, f"seq {seq} of {episode.episode_id}")
+    if 1 in rows and episode.episode_id != _id_by_opening(rows[1][0].event):
+        tally.add("A", "an episode's id does not come from what opened it", machine_id, at, f"{episode.episode_id}")
     _check_order(episode, rows, tally)
+
+
+def _id_by_opening(event: AlertEvent) -> UUID:
+    return id_by_opening(event.machine_id, event.timestamp, round(event.appended_at.timestamp() * 1000))
 
 
 def _check_order(episode: EpisodeRow, rows: Mapping[int, Sequence[Out]], tally: Tally) -> None:

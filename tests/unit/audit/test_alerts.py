@@ -149,7 +149,7 @@ def test_a_pruned_outbox_is_no_loss(whole: Chain) -> None:
 
 
 def test_a_record_from_nowhere_is_told_once_and_by_its_id(whole: Chain) -> None:
-    (stranger,) = episode("opened", at=NOON)
+    (stranger,) = episode("opened", episode_id=ANOTHER, at=NOON)
     record = OnTopic(stranger.event_id, b"machine-001", encode(stranger.event), NOON)
     assert [found for _, found in unknown_records([*on_topic(whole), record], whole, SCOPE)] == [record]
     assert list(unknown_records([record], whole, Scope(prefix="other-"))) == []
