@@ -26,10 +26,11 @@ def soak(document: Document) -> Iterator[str]:
     yield f"`make soak`: {document['name']}, seed {document['seed']}. This machine held"
     yield f"{held['rate_hz']:,.0f} readings a second for {held['seconds']:.0f} s at lag 0; half of that was sent,"
     yield f"{seen['flood_acknowledged']:,} readings, under {len(seen['faults'])} faults. {_settled(document)}\n"
-    yield "| role | memory of the last quarter / of the second | own memory | descriptors |\n|---|---|---|---|"
+    yield "| role | resident memory, last quarter / second | own memory | descriptors |\n|---|---|---|---|"
     ratios = {(growth["role"], growth["value"]): growth["ratio"] for growth in seen["usage"]}
     for role in sorted({role for role, _ in ratios}):
-        yield f"| {role} | {' | '.join(_ratio(ratios[role, value]) for value in ('rss', 'uss', 'descriptors'))} |"
+        cells = (_ratio(ratios[role, value]) for value in ("rss", "own memory", "descriptors"))
+        yield f"| {role} | {' | '.join(cells)} |"
     yield ""
     yield from _slots(document)
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 YOUNG_S = 30.0
 BANDS_S = (YOUNG_S, 120.0, float("inf"))
-FEWEST = 5  # samples on each side of a band
+FEWEST = 20  # samples on each side of a band
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +22,14 @@ class Sample:
     at_s: float
     age_s: float
     rss_bytes: int
-    uss_bytes: int | None
+    own_bytes: int
     descriptors: int
 
 
-Value = Callable[[Sample], float | None]
+Value = Callable[[Sample], float]
 VALUES: dict[str, Value] = {
     "rss": lambda sample: sample.rss_bytes,
-    "uss": lambda sample: sample.uss_bytes,
+    "own memory": lambda sample: sample.own_bytes,
     "descriptors": lambda sample: sample.descriptors,
 }
 
@@ -73,8 +73,7 @@ def _growth(role: str, name: str, value: Value, second: Sequence[Sample], last: 
 
 
 def _values(samples: Iterable[Sample], value: Value, first_s: float, end_s: float) -> list[float]:
-    found = (value(sample) for sample in samples if first_s <= sample.age_s < end_s)
-    return [number for number in found if number is not None]
+    return [value(sample) for sample in samples if first_s <= sample.age_s < end_s]
 
 
 def _median(samples: Iterable[Sample], value: Value) -> float | None:

@@ -1,13 +1,15 @@
 """The connector's configuration, and what Connect's answers become."""
 
 import asyncio
+import gc
 import json
+import ssl
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
-from pdm.config import AiDatabase, KafkaSettings, Settings
+from pdm.config import AiDatabase, ConnectSettings, KafkaSettings, Settings
 from pdm.connect import ConnectClient, ConnectorState, connector_config
 from pdm.errors import Misconfigured, Retryable
 
@@ -102,3 +104,31 @@ def test_a_missing_connector_has_no_state(settings: Settings) -> None:
 )
 def test_states(state: ConnectorState, is_running: bool, has_failed: bool, is_paused: bool) -> None:
     assert (state.is_running, state.has_failed, state.is_paused) == (is_running, has_failed, is_paused)
+
+
+async def answer_404(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+    await writer.drain()
+    writer.close()
+
+
+def test_looking_again_and_again_holds_no_more_memory() -> None:
+    """A client a look, as the relay's guard has it, while the garbage collector comes by every half an hour."""
+
+    def contexts() -> int:
+        return sum(isinstance(each, ssl.SSLContext) for each in gc.get_objects())
+
+    async def look(times: int) -> int:
+        async with await asyncio.start_server(answer_404, "127.0.0.1", 0) as server:
+            address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            for _ in range(times):
+                async with ConnectClient(Settings(connect=ConnectSettings(url=address))) as client:
+                    assert await client.state() is None
+        return contexts()
+
+    gc.disable()
+    try:
+        assert asyncio.run(look(1)) == asyncio.run(look(6))
+    finally:
+        gc.enable()
