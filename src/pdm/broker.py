@@ -70,8 +70,9 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     handle: Handle
     on_assigned: OnPartitions | None = None
     on_revoked: OnPartitions | None = None
-    # Hears, at each assignment and before any of its batches, what the group had committed; absent: nothing.
-    on_committed: Callable[[Mapping[int, int]], None] | None = None
+    # Hears, at each assignment and before any of its batches, what the group had committed (absent: nothing), or None
+    # where Kafka did not tell.
+    on_committed: Callable[[Mapping[int, int] | None], None] | None = None
     assigned: set[TopicPartition] = field(default_factory=set)
     subscriber: BatchSubscriber | None = None
     newest_append_s: float | None = None
@@ -115,13 +116,13 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         finally:
             self._is_settled.set()
 
-    async def _committed(self, partitions: set[TopicPartition]) -> dict[int, int]:
+    async def _committed(self, partitions: set[TopicPartition]) -> dict[int, int] | None:
         """Asked for now: with its next commit the group forgets where it was to go on."""
         try:
             return await self.committed_offsets(partitions)
         except Retryable as error:
             log.warning("consumer.committed_unknown", error=str(error))  # a gap of just now may then go unseen
-            return {}
+            return None
 
     async def committed_offsets(self, partitions: Collection[TopicPartition] | None = None) -> dict[int, int]:
         """What Kafka holds for the group, by partition; absent: nothing. Of the assigned ones by default.

@@ -33,9 +33,14 @@ class GapWatch:
     _committed: Mapping[int, int] | None = None
     _saved: dict[int, Place] = field(default_factory=dict)
 
-    def begin(self, committed: Mapping[int, int]) -> None:
-        """A new assignment: another member may have read on meanwhile."""
+    def begin(self, committed: Mapping[int, int] | None) -> None:
+        """A new assignment: another member may have read on meanwhile, nobody knows how far where `committed` is None.
+
+        Reading then begins where it begins: what is remembered or kept may be seconds behind, which would be no gap.
+        """
         self._committed = committed
+        if committed is None:
+            self.places = {}
 
     async def __call__(self, batch: Batch) -> None:
         """Raises Retryable when a gap cannot be written: the batch comes again, and the gap is seen again."""

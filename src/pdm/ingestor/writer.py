@@ -46,9 +46,9 @@ class Writer:
     _bounds: Bounds | None = None
     _due: DueMinutes = field(default_factory=DueMinutes)
 
-    def begin(self, committed: Mapping[int, int]) -> None:
+    def begin(self, committed: Mapping[int, int] | None) -> None:
         """A new assignment. A partition that was never stored was to begin at what its group had committed."""
-        self._committed = committed
+        self._committed = committed or {}
 
     def write(self, decoded: Decoded) -> Written:
         """Idempotent. Raises Retryable: then nothing of the batch is stored."""
