@@ -11,7 +11,7 @@ from pdm.config import Settings
 from pdm.connect import SLOT, ConnectClient, ConnectorState, connector_config
 from pdm.errors import Misconfigured, PdmError, Retryable
 from pdm.relay_plan import UNREACHABLE, Action, Plan, Seen, decide, has_helped, next_wait
-from pdm.store.pool import Connection, connect
+from pdm.store.pool import ANSWER_TIMEOUT_S, Connection, connect
 from pdm.store.relay import drop_lost_slot, find_slot
 from pdm.store.relay_care import begin_resend, end_resend, forget_action, note_action, read_note, try_care_lock
 
@@ -62,12 +62,14 @@ class RelayGuard:
         self.plan = Plan()
 
     async def run(self) -> None:
-        """For ever. What it cannot do now is told once, and tried again."""
+        """For ever. What it cannot do now is told once, and tried again: ended unseen, it would guard nothing."""
         while True:
             try:
                 await self.turn()
-            except Retryable as error:
+            except PdmError as error:
                 self._tell_trouble(Plan(str(error), None, error.hint))
+            except Exception as error:  # noqa: BLE001  # a mistake of ours
+                self._tell_trouble(Plan(f"the guard failed with {type(error).__name__}: {error}"))
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def turn(self) -> None:
@@ -90,7 +92,8 @@ class RelayGuard:
     async def _connected(self) -> AsyncIterator[Connection]:
         """Its end frees the lock, whatever ends it."""
         with ExitStack() as stack:
-            opened = connect(self._settings.ai_db.conninfo("portal"), "pdm.relay_guard")
+            conninfo = self._settings.ai_db.conninfo("portal")
+            opened = connect(conninfo, "pdm.relay_guard", answer_timeout_s=ANSWER_TIMEOUT_S)
             yield await asyncio.to_thread(stack.enter_context, opened)
 
     async def _look(self, client: ConnectClient, conn: Connection) -> Seen:

@@ -11,6 +11,7 @@ from pdm.store.dead_letters import DeadLetter, body_bytes, without_body
 from pdm.store.pool import connect
 
 REST = 100  # a count reads the whole table: it takes at most a hundredth of the time
+COUNT_TIMEOUT_S = 300.0
 
 log = structlog.get_logger()
 
@@ -58,7 +59,7 @@ class Bodies:
         if began_s < self._next_count_s:
             return
         added = self._added
-        with connect(conninfo, "pdm.ingestor.bodies") as conn:
+        with connect(conninfo, "pdm.ingestor.bodies", answer_timeout_s=COUNT_TIMEOUT_S) as conn:
             self._counted, self._added_when_counted = body_bytes(conn), added
         self._next_count_s = began_s + REST * (self.monotonic_s() - began_s)
         metrics.DEAD_LETTER_BODY_BYTES.set(self.kept_bytes)

@@ -15,6 +15,7 @@ from pdm.store.retention import prune_dead_letters, prune_minutes
 # last statement + 30 s of an idle transaction + what the clocks of two hosts may differ.
 GRACE_S = 60
 MINUTES_AT_ONCE = 1_000
+DAYS_TIMEOUT_S = 300.0  # a day dropped is a file deleted, on a slow disk a large one
 
 log = structlog.get_logger()
 
@@ -22,7 +23,7 @@ log = structlog.get_logger()
 def keep_partitions(conninfo: str, settings: IngestorSettings, now: Callable[[], datetime]) -> None:
     """Raises Retryable, also when a drop must wait for older transactions."""
     today = now().date()
-    with connect(conninfo, "pdm.ingestor.upkeep") as conn:
+    with connect(conninfo, "pdm.ingestor.upkeep", answer_timeout_s=DAYS_TIMEOUT_S) as conn:
         ensure_partitions(conn, today, ahead=settings.partitions_ahead)
         if dropped := drop_expired(conn, today, settings.retention_days):
             log.info("ingestor.days_dropped", days=[day.isoformat() for day in dropped])

@@ -19,7 +19,6 @@ T = TypeVar("T")
 CHECKOUT_TIMEOUT_S = 3.0
 RECONNECT_TIMEOUT_S = 3.0
 STATEMENT_TIMEOUT_MS = 15_000
-ANSWER_TIMEOUT_S = 20.0  # > STATEMENT_TIMEOUT_MS: by then the server itself would have answered
 ANSWER_TIMEOUT_S = 20.0  # > STATEMENT_TIMEOUT_MS: the server itself would have answered by then
 
 # A cut network is an error after 15 s, not when TCP gives up: a thread that waits for it holds up the end of a process.
@@ -46,7 +45,7 @@ class PunctualConnection(psycopg.Connection[tuple[Any, ...]]):
     A proxy or a firewall in between can hold a dead connection open for ever; TCP alone never tells.
     """
 
-    answer_timeout_s = ANSWER_TIMEOUT_S
+    answer_timeout_s: float | None = ANSWER_TIMEOUT_S
 
     def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
         try:
@@ -107,12 +106,16 @@ def in_slices(pool: Pool, act: Callable[[Connection, int], int], size: int = 5_0
 
 
 @contextmanager
-def connect(conninfo: str, name: str) -> Iterator[Connection]:
-    """One autocommit connection for set-up and checks. Raises Retryable when the server is away."""
+def connect(conninfo: str, name: str, *, answer_timeout_s: float | None = None) -> Iterator[Connection]:
+    """One autocommit connection. Raises Retryable when the server is away.
+
+    A process that stays gives an answer timeout; a command that a person watches may wait for as long as they like.
+    """
     with (
         translated_errors(),
-        psycopg.connect(conninfo, autocommit=True, application_name=name, **_NETWORK) as conn,
+        PunctualConnection.connect(conninfo, autocommit=True, application_name=name, **_NETWORK) as conn,
     ):
+        conn.answer_timeout_s = answer_timeout_s
         yield conn
 
 
