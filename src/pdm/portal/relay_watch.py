@@ -105,12 +105,12 @@ class RelayProof:
             return
         self._looked = looked = await asyncio.to_thread(self._look)
         if not looked.ids:
-            metrics.UNRELAYED.set(0)
             self._proved_until = max(self._proved_until, looked.at - COMMITTED_AFTER)
 
     async def _has_judged(self, looked: Unrelayed) -> bool:
         newest = self.newest_probe()
         if not looked.ids or not await asyncio.to_thread(self._still_missing, looked):
+            metrics.UNRELAYED.set(0)
             return True
         if newest is None or newest <= looked.at or not await self.has_handled_all():
             return False  # on their way, perhaps
