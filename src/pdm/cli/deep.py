@@ -1,13 +1,10 @@
 """`pdm doctor --deep`: the audit in doctor's own words."""
 
 import asyncio
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
-
-import typer
 
 from pdm.cli.output import console
 from pdm.config import Settings
@@ -17,7 +14,6 @@ if TYPE_CHECKING:
     from pdm.audit import Audit
     from pdm.doctor import Finding
 
-SECONDS_OF = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 PARTS = {"L": "nothing lost", "D": "nothing doubled", "O": "offsets follow", "A": "alert chain", "F": "features"}
 ADVICE = {
     "L": "Does the ingestor's log tell of errors? What is still on the topic is stored again if its group is reset.",
@@ -30,20 +26,10 @@ ADVICE = {
 OnProgress = Callable[[str, int], None]
 
 
-def began_at(since: str) -> datetime | None:
-    """Raises BadParameter; None for no text."""
-    if not since:
-        return None
-    found = re.fullmatch(r"(\d{1,9})([smhd])", since)
-    if found is None:
-        raise typer.BadParameter(f"{since} is no span of time: 90s, 30m, 1h and 2d are", param_hint="--since")
-    return datetime.now(UTC) - timedelta(seconds=int(found[1]) * SECONDS_OF[found[2]])
-
-
 def look_deep(
     settings: Settings, since: datetime | None, prefix: str, *, is_progress_shown: bool
 ) -> tuple[list["Finding"], dict[str, int]]:
-    """The audit in doctor's own words. An engine that is away is a finding, as for every other look."""
+    """Findings and counts. An engine that is away is a finding, as for every other look."""
     from pdm.audit import Scope, audit
     from pdm.doctor import Finding
 

@@ -1,7 +1,6 @@
 """`pdm dlq`: dead letters listed, shown, replayed and dropped. Owns words and questions; the work is done below."""
 
 import json
-import re
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pdm.cli.age import age, ago
 from pdm.cli.output import console, say
 from pdm.config import load_settings
 from pdm.errors import PdmError, RejectReason
@@ -20,16 +20,8 @@ if TYPE_CHECKING:
 
 DETAIL_SHOWN_CHARS = 100
 SHOWN = 20
-SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 app = typer.Typer(no_args_is_help=True, help="Dead letters: list, show, replay or drop what could not be stored.")
-
-
-def age(text: str) -> timedelta:
-    """`90s`, `30m`, `24h`, `30d`. Raises ValueError."""
-    if not (match := re.fullmatch(r"(\d{1,5})([smhd])", text.strip())):
-        raise ValueError(f"{text!r} is no age such as 90s, 30m, 24h or 30d")
-    return timedelta(seconds=int(match[1]) * SECONDS[match[2]])
 
 
 Reason = Annotated[RejectReason | None, typer.Option(help="Only those of this reason.")]
@@ -55,7 +47,7 @@ def list_letters(
     """How many of each reason, and the newest."""
     from pdm.store.letter_desk import Choice
 
-    choice = Choice(reason=reason, machine_id=machine, since=_ago(since))
+    choice = Choice(reason=reason, machine_id=machine, since=ago(since))
     groups, letters = _desk().look(choice, limit, before)
     following = letters[-1].id if len(letters) == limit else None
     if is_json:
@@ -118,7 +110,7 @@ def replay(
     waiting = desk.amount(choice)
     outcome = Outcome()
     if done := amount.letters - waiting.letters:
-        say(f"{done:,} of them {'was' if done == 1 else 'were'} replayed before.")
+        say(f"{_letters(done)} {'was' if done == 1 else 'were'} replayed before.")
     try:
         for part in desk.replay(choice, waiting.newest_id, is_trial=is_trial):
             outcome.add(part)
@@ -143,11 +135,11 @@ def drop(
 
     if not (ids or reason or is_replayed or older_than is not None):
         raise typer.BadParameter("name ids, or --reason, --replayed or --older-than")
-    choice = Choice(ids=ids or None, reason=reason, is_replayed=is_replayed or None, until=_ago(older_than))
+    choice = Choice(ids=ids or None, reason=reason, is_replayed=is_replayed or None, until=ago(older_than))
     desk = _desk()
     amount, waiting = desk.amount(choice), desk.amount(replace(choice, is_replayed=False))
     if not amount.letters:
-        say("No dead letter is meant by that.")
+        say("Nothing to drop: none meets all of these conditions.")
         return
     not_replayed = f", {waiting.letters:,} of them never replayed" if waiting.letters else ""
     if not is_sure:
@@ -197,10 +189,6 @@ def _line(letter: "Letter") -> str:
 
 def _utc(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
-
-
-def _ago(span: timedelta | None) -> datetime | None:
-    return None if span is None else datetime.now(UTC) - span
 
 
 def _desk() -> "Desk":

@@ -3,11 +3,13 @@
 import asyncio
 import json
 from dataclasses import asdict
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pdm.cli.deep import began_at, look_deep
+from pdm.cli.age import age, ago
+from pdm.cli.deep import look_deep
 from pdm.cli.output import console, say
 from pdm.config import load_settings
 
@@ -27,16 +29,17 @@ def doctor(
         bool, typer.Option("--deep", help="Also compare log, tables, alerts and features: is anything lost or doubled?")
     ] = False,
     since: Annotated[
-        str, typer.Option(help="With --deep: only what was appended so long ago or later, such as 90s, 30m, 1h, 2d.")
-    ] = "",
+        timedelta | None,
+        typer.Option(parser=age, metavar="AGE", help="With --deep: only what was appended within 90s, 30m, 24h, 7d, …"),
+    ] = None,
     prefix: Annotated[str, typer.Option(help="With --deep: only machines whose id begins so.")] = "",
 ) -> None:
     """Check every part that an alert depends on, and say what to do. Exit code 1 when something is wrong."""
     from pdm.doctor import examine
 
-    if (since or prefix) and not is_deep:
+    if (since is not None or prefix) and not is_deep:
         raise typer.BadParameter("--since and --prefix need --deep")
-    start = began_at(since)
+    start = ago(since)
     settings = load_settings()
     findings = asyncio.run(examine(settings, probe_timeout))
     if not is_json:

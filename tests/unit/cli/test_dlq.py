@@ -4,10 +4,11 @@ import re
 from datetime import timedelta
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 import pdm.cli
-from pdm.cli.dlq import age
+from pdm.cli.age import age
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,7 @@ def test_an_age_is_a_number_and_a_unit(text: str, span: timedelta) -> None:
 
 @pytest.mark.parametrize("text", ["", "30", "d", "-1d", "1.5h", "1w", "999999d", "1d 2h"])
 def test_anything_else_is_no_age(text: str) -> None:
-    with pytest.raises(ValueError, match="is no age such as"):
+    with pytest.raises(typer.BadParameter, match="is no age such as"):
         age(text)
 
 
