@@ -117,7 +117,8 @@ def test_looking_again_and_again_holds_no_more_memory() -> None:
     """A client a look, as the relay's guard has it, while the garbage collector comes by every half an hour."""
 
     def contexts() -> int:
-        return sum(isinstance(each, ssl.SSLContext) for each in gc.get_objects())
+        # By type: isinstance asks each object for its class, at which one of torch's warns.
+        return sum(issubclass(type(each), ssl.SSLContext) for each in gc.get_objects())
 
     async def look(times: int) -> int:
         async with await asyncio.start_server(answer_404, "127.0.0.1", 0) as server:
@@ -127,8 +128,10 @@ def test_looking_again_and_again_holds_no_more_memory() -> None:
                     assert await client.state() is None
         return contexts()
 
+    gc.collect()  # what other tests left is none of this one's
     gc.disable()
     try:
-        assert asyncio.run(look(1)) == asyncio.run(look(6))
+        known = asyncio.run(look(1))
+        assert asyncio.run(look(6)) <= known
     finally:
         gc.enable()
