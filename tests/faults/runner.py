@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from tests.faults.catalogue import LEFT_OUT, all_faults
 from tests.faults.fault import Fault
 
 QUICK_SEEDS = 1
+POLL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,13 @@ def main() -> int:
         say(f"no fault is called {' or '.join(args.only)}; `--list` names them all")
         return 2
     began = time.monotonic()
-    results = _run_in_lanes(jobs, faults, args.lanes)
-    if args.json:
-        _write(Path(args.json), results, time.monotonic() - began)
+
+    def keep(results: Sequence[Result]) -> None:
+        """After each: a run that is cut short has told what it saw."""
+        if args.json:
+            _write(Path(args.json), results, time.monotonic() - began)
+
+    results = _run_in_lanes(jobs, faults, args.lanes, keep)
     for what, why in {**{f"row {row}": why for row, why in LEFT_OUT.items()}, **unable}.items():
         say(f"left out: {what}: {why}")
     failed = [result for result in results if result.findings]
@@ -88,26 +93,33 @@ def _jobs(faults: dict[str, Fault], args: argparse.Namespace) -> list[Job]:
     return [Job(fault.name, seed) for fault in chosen for seed in seeds[fault.name]]
 
 
-def _run_in_lanes(jobs: Sequence[Job], faults: dict[str, Fault], lanes: int) -> list[Result]:
+def _run_in_lanes(
+    jobs: Sequence[Job], faults: dict[str, Fault], lanes: int, keep: Callable[[Sequence[Result]], None]
+) -> list[Result]:
     waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
     for job in jobs:
         waiting.put(job)
     results: list[Result] = []
     threads = [
-        threading.Thread(target=_drive, args=[number, waiting, faults, results, len(jobs)])
+        threading.Thread(target=_drive, args=[number, waiting, faults, results])
         for number in range(min(lanes, len(jobs)))
     ]
     for thread in threads:
         thread.start()
+    told = 0
+    while told < len(jobs):
+        time.sleep(POLL_S)
+        for result in results[told:]:
+            told += 1
+            _tell(result, told, len(jobs))
+            keep(results[:told])
     for thread in threads:
         thread.join()
     return sorted(results, key=lambda result: (result.name, result.seed))
 
 
-def _drive(
-    number: int, waiting: "queue.SimpleQueue[Job]", faults: dict[str, Fault], results: list[Result], total: int
-) -> None:
-    """Hand one job after the other to a lane; a lane that dies fails its job, and the next job gets a new lane."""
+def _drive(number: int, waiting: "queue.SimpleQueue[Job]", faults: dict[str, Fault], results: list[Result]) -> None:
+    """Hand one job after the other to a lane. After one that failed the next gets a new lane, with other engines."""
     lane: subprocess.Popen[str] | None = None
     while True:
         try:
@@ -115,11 +127,20 @@ def _drive(
         except queue.Empty:
             break
         lane = lane if lane is not None and lane.poll() is None else _start_lane(number)
-        results.append(_ask(lane, job, faults[job.name]))
-        _tell(results[-1], len(results), total)
-    if lane is not None and lane.stdin is not None:
+        result = _ask(lane, job, faults[job.name])
+        results.append(result)
+        if result.findings:
+            _end_lane(lane)
+            lane = None
+    if lane is not None:
+        _end_lane(lane)
+
+
+def _end_lane(lane: "subprocess.Popen[str]") -> None:
+    """Its input ends, and so does it, within the time that a stack takes to stop."""
+    if lane.stdin is not None:
         lane.stdin.close()
-        lane.wait(90)
+    lane.wait(120)
 
 
 def _start_lane(number: int) -> "subprocess.Popen[str]":
