@@ -19,7 +19,7 @@ from faststream.kafka.message import KafkaAckableMessage
 from faststream.kafka.subscriber.usecase import BatchSubscriber
 
 from pdm import metrics
-from pdm.config import KafkaSettings, RoleName
+from pdm.config import KafkaSettings, RoleName, consumer_group
 from pdm.errors import Retryable
 from pdm.retry import PAUSE_BEFORE_REWIND_S
 
@@ -213,7 +213,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
 def subscribe_batches(
     broker: KafkaBroker, subscription: Subscription, topic: str, settings: KafkaSettings, *, max_records: int
 ) -> None:
-    """Attach `subscription` to `topic` in the group `pdm.<role>`. Offsets follow the handler, never lead it."""
+    """Attach `subscription` to `topic` in the role's group. Offsets follow the handler, never lead it."""
 
     async def parse(batch: Batch) -> KafkaAckableMessage:
         return _as_message(batch, subscription.consumer)
@@ -221,7 +221,7 @@ def subscribe_batches(
     subscriber = broker.subscriber(
         Topic(topic, declare=False),
         batch=True,
-        group_id=f"pdm.{subscription.role}",
+        group_id=consumer_group(subscription.role),
         group_instance_id=f"{subscription.role}-{settings.instance_id}" if settings.instance_id else None,
         ack_policy=AckPolicy.NACK_ON_ERROR,
         auto_offset_reset="earliest",

@@ -30,6 +30,10 @@ TRUTH_TOPIC = "sensor-ground-truth"
 PROBE_TOPIC = "cdc-probe"
 
 
+def consumer_group(role: RoleName) -> str:
+    return f"pdm.{role}"
+
+
 def default_data_dir() -> Path:
     """Where `pdm up` keeps its engines. Root needs a folder that the PostgreSQL user can reach, so never a home."""
     if os.geteuid() == 0:

@@ -8,7 +8,7 @@ import structlog
 
 from pdm import metrics
 from pdm.broker import Batch, Handle
-from pdm.config import RoleName
+from pdm.config import RoleName, consumer_group
 from pdm.continuity import Gap, Place, follow, spans_of
 from pdm.retry import within_budget
 from pdm.store.gaps import add_gaps, load_places, save_places
@@ -64,7 +64,7 @@ class GapWatch:
 
     @property
     def _group(self) -> str:
-        return f"pdm.{self.role}"
+        return consumer_group(self.role)
 
     def _load(self) -> dict[int, Place]:
         with transaction(self.pool) as conn:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from pdm.config import ALERT_TOPIC, RAW_TOPIC, ROLES, DatabaseSettings, RoleName, Settings
+from pdm.config import ALERT_TOPIC, RAW_TOPIC, ROLES, DatabaseSettings, RoleName, Settings, consumer_group
 from pdm.connect import ConnectClient
 from pdm.errors import PdmError
 from pdm.feature_store import FeatureStore
@@ -78,7 +78,7 @@ async def _items(portal: RoleClient, path: str, name: str, **query: Any) -> list
 
 async def _kafka(settings: Settings, lag: dict[RoleName, int | None]) -> str:
     for role, topic in CONSUMERS.items():
-        lag[role] = await group_lag(settings.kafka, f"pdm.{role}", topic)
+        lag[role] = await group_lag(settings.kafka, consumer_group(role), topic)
     return settings.kafka.bootstrap_servers
 
 

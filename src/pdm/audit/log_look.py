@@ -8,12 +8,12 @@ from datetime import datetime, time, timedelta
 from pdm.audit.findings import Scope, Sent, Tally
 from pdm.audit.offsets import check_progress
 from pdm.audit.readings import EPOCH_MS, EVER_US, LAST_US, Part, Slice, explain, tell_unexplained, to_us
-from pdm.config import RAW_TOPIC, Settings
+from pdm.config import RAW_TOPIC, Settings, consumer_group
 from pdm.store import audit_readings
 from pdm.store.pool import Connection
 from pdm.topics import committed_offsets, log_spans, read_span
 
-GROUP = "pdm.ingestor"
+GROUP = consumer_group("ingestor")
 
 Span = tuple[int, int]
 

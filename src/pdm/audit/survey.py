@@ -22,7 +22,7 @@ from pdm.audit.alerts import (
 )
 from pdm.audit.findings import Audit, Scope, Sent, Tally, Trouble
 from pdm.audit.log_look import LogLook
-from pdm.config import ALERT_TOPIC, RAW_TOPIC, Settings
+from pdm.config import ALERT_TOPIC, RAW_TOPIC, Settings, consumer_group
 from pdm.feature_store import FeatureStore
 from pdm.inference.machine import Cadence
 from pdm.store import audit_alerts, audit_readings
@@ -136,7 +136,7 @@ class _FeatureLook:
 
     async def run(self, tally: Tally) -> dict[str, int]:
         kafka = self._settings.kafka
-        judged = await committed_offsets(kafka, "pdm.inference", RAW_TOPIC)
+        judged = await committed_offsets(kafka, consumer_group("inference"), RAW_TOPIC)
         shown = await self._shown(tally)
         severities = await asyncio.to_thread(audit_alerts.open_severities, self._ai, self._scope.prefix)
         cadence = Cadence.of(self._settings.inference.max_interval_s)

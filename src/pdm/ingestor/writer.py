@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from pdm import crash
-from pdm.config import RAW_TOPIC
+from pdm.config import RAW_TOPIC, consumer_group
 from pdm.continuity import Gap
 from pdm.errors import RejectReason
 from pdm.ingestor.bodies import Bodies
@@ -20,7 +20,7 @@ from pdm.store.pool import Connection, Pool, transaction
 from pdm.store.progress import lock_progress, move_progress
 from pdm.store.readings import MissingPartition, Stored, store_readings
 
-GROUP = "pdm.ingestor"
+GROUP = consumer_group("ingestor")
 
 
 @dataclass(frozen=True, slots=True)

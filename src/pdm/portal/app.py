@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 from pdm.broker import Subscription, make_broker, subscribe_batches, subscribe_from_now
-from pdm.config import ALERT_TOPIC, PROBE_TOPIC, Settings
+from pdm.config import ALERT_TOPIC, PROBE_TOPIC, Settings, consumer_group
 from pdm.feature_store import FeatureStore
 from pdm.gap_watch import GapWatch
 from pdm.http import make_http_app
@@ -66,7 +66,8 @@ def build(settings: Settings) -> Role:
     subscribe_from_now(broker, PROBE_TOPIC, lambda record: probe.take(record.value))
 
     watch = RelayWatch(RelayGuard(settings, report), probe)
-    proof = RelayProof(writes, probe.newest, lambda: has_handled_all(settings.kafka, "pdm.portal", ALERT_TOPIC), _now)
+    group = consumer_group("portal")
+    proof = RelayProof(writes, probe.newest, lambda: has_handled_all(settings.kafka, group, ALERT_TOPIC), _now)
     checks = make_checks(subscription, watch.check, features, {"ai database": ai, "main database": main})
     http = make_http_app("portal", settings.http, checks)
     http.include_router(machine_routes(fleet, main))
