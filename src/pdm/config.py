@@ -151,7 +151,7 @@ class SimulatorSettings(RoleBlock):
 class IngestorSettings(RoleBlock):
     max_records: int = Field(10_000, ge=1)
     retention_days: int = Field(30, ge=2)  # readings up to two days late are always taken
-    partitions_ahead: int = Field(7, ge=1)
+    partitions_ahead: int = Field(7, ge=2)
     minute_retention_days: int = Field(730, ge=2)
     dead_letter_retention_days: int = Field(90, ge=1)
     dead_letter_body_mb: int = Field(256, ge=0)  # of all kept keys and values; past it a dead letter keeps no body

@@ -20,7 +20,7 @@ from pdm.inference.network import Manifest, dump, sha256
 from pdm.inference.training import describe, fit, prepare
 from pdm.log import set_up_logging
 from pdm.store import models
-from pdm.store.pool import Connection, connect
+from pdm.store.pool import ANSWER_TIMEOUT_S, Connection, connect
 from pdm.store.training_set import read_training_set
 
 MAX_ROWS = 2_000_000  # 200 MB as a frame
@@ -35,7 +35,7 @@ class CancelledError(PdmError):
 
 def train(settings: Settings, job_id: UUID) -> Manifest:
     """Read, fit, save, activate. Raises PdmError with what a person should know."""
-    with connect(settings.ai_db.conninfo("inference"), "pdm.training") as conn:
+    with connect(settings.ai_db.conninfo("inference"), "pdm.training", answer_timeout_s=ANSWER_TIMEOUT_S) as conn:
         if not models.take_training_lock(conn):
             raise PdmError("another training is running")
 
@@ -91,7 +91,10 @@ def main(job_id: UUID) -> int:
     except PdmError as error:
         log.error("training.failed", job_id=str(job_id), error=str(error))
         # With the database away the job is found abandoned later.
-        with suppress(PdmError), connect(settings.ai_db.conninfo("inference"), "pdm.training") as conn:
+        with (
+            suppress(PdmError),
+            connect(settings.ai_db.conninfo("inference"), "pdm.training", answer_timeout_s=ANSWER_TIMEOUT_S) as conn,
+        ):
             models.end_job(conn, job_id, "failed", f"{error}. {error.hint}".strip())
         return 1
     log.info("training.done", model_version=manifest.version, rows=manifest.rows, brier=manifest.validation_brier)

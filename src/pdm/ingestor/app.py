@@ -49,7 +49,9 @@ def build(settings: Settings) -> Role:
     async def measure() -> None:
         await subscription.measure()
         await reconciliation.measure()
-        await partition_of_today()
+
+    async def days_ahead() -> None:
+        await partition_of_today()  # its metric must not wait for Kafka
 
     async def partitions() -> None:
         await asyncio.to_thread(keep_partitions, conninfo, settings.ingestor, utc_now)
@@ -75,6 +77,7 @@ def build(settings: Settings) -> Role:
         broker=broker,
         background={
             "measure": lambda: repeat("ingestor", "measure", MEASURE_S, measure),
+            "days ahead": lambda: repeat("ingestor", "days ahead", MEASURE_S, days_ahead),
             "partitions": lambda: repeat("ingestor", "partitions", PARTITIONS_S, partitions),
             "minutes": lambda: repeat("ingestor", "minutes", ROLL_UP_S, minutes),
             "minute retention": lambda: repeat("ingestor", "minute retention", RETENTION_S, minute_retention),
