@@ -6,7 +6,7 @@ It lives no longer than its parent (whose pipe is its standard input) and stops 
 import os
 import sys
 import threading
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -35,7 +35,7 @@ class CancelledError(PdmError):
 
 def train(settings: Settings, job_id: UUID) -> Manifest:
     """Read, fit, save, activate. Raises PdmError with what a person should know."""
-    with connect(settings.ai_db.conninfo("inference"), "pdm.training", answer_timeout_s=ANSWER_TIMEOUT_S) as conn:
+    with _connected(settings) as conn:
         if not models.take_training_lock(conn):
             raise PdmError("another training is running")
 
@@ -58,6 +58,10 @@ def train(settings: Settings, job_id: UUID) -> Manifest:
         path = save_file(settings.model_dir, manifest.version, content)
         store_model(conn, job_id, manifest, content, str(path))
     return manifest
+
+
+def _connected(settings: Settings) -> AbstractContextManager[Connection]:
+    return connect(settings.ai_db.conninfo("inference"), "pdm.training", answer_timeout_s=ANSWER_TIMEOUT_S)
 
 
 def save_file(folder: Path, version: str, content: bytes) -> Path:
@@ -91,10 +95,7 @@ def main(job_id: UUID) -> int:
     except PdmError as error:
         log.error("training.failed", job_id=str(job_id), error=str(error))
         # With the database away the job is found abandoned later.
-        with (
-            suppress(PdmError),
-            connect(settings.ai_db.conninfo("inference"), "pdm.training", answer_timeout_s=ANSWER_TIMEOUT_S) as conn,
-        ):
+        with suppress(PdmError), _connected(settings) as conn:
             models.end_job(conn, job_id, "failed", f"{error}. {error.hint}".strip())
         return 1
     log.info("training.done", model_version=manifest.version, rows=manifest.rows, brier=manifest.validation_brier)
