@@ -3,7 +3,10 @@
 A variant is the source with one piece of text changed. A piece that is no longer there is an error, not a pass.
 """
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +25,10 @@ Edit = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """`caught_by` names the fault under which `role`, run from the changed source, must be found out."""
+    """`caught_by` names the fault under which `role`, run from the changed source, must be found out.
+
+    Or the test that must fail, where no fault brings the moment about for sure.
+    """
 
     name: str
     role: RoleName
@@ -79,7 +85,7 @@ MUTANTS = (
                 "    for item in items:\n        item.partition.machines[item.after.machine_id] = item.after\n",
             ),
         ),
-        caught_by="both databases away for half a minute",
+        caught_by="outbox locked for 40 s",
     ),
     Mutant(
         "has no watermark of transitions",
@@ -94,7 +100,7 @@ MUTANTS = (
         "applies events in any order",
         "portal",
         (("store/inbox.py", "    WHERE known.seq < excluded.seq\n", ""),),
-        caught_by="publication without the outbox",
+        caught_by="tests/integration/test_portal.py::test_in_whatever_order_events_come_the_newest_stands",
     ),
 )
 
@@ -140,9 +146,39 @@ class Exposed(Fault):
         return run
 
 
+@dataclass(frozen=True, slots=True)
+class Failing(Fault):
+    """Passes when the test that guards against the variant fails on it."""
+
+    mutant: Mutant = MUTANTS[0]
+
+    def run(self, rig: Rig, seed: int, name: str = "") -> Run:
+        changed = make_source(self.mutant, rig.engines.stack.folder.path / "logs")
+        path = os.pathsep.join(filter(None, [str(changed), os.environ.get("PYTHONPATH")]))
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", self.mutant.caught_by]
+        environment = {**os.environ, "PYTHONPATH": path}
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+        run = rig.run(name or self.name, seed, _nothing)
+        run.figures["found_out_by"] = [self.mutant.caught_by]
+        run.require(
+            ended.returncode == TESTS_FAILED, f"pytest ended with {ended.returncode} on a pdm that {self.mutant.name}"
+        )
+        return run
+
+
+TESTS_FAILED = 1  # pytest's exit code; others mean that it could not run
+
+
+def _nothing(rig: Rig, run: Run) -> None:
+    """The variant is judged by its test alone."""
+
+
 def faults(others: Iterable[Fault]) -> Iterator[Fault]:
     by_name = {fault.name: fault for fault in others}
     for mutant in MUTANTS:
+        if mutant.caught_by not in by_name:
+            yield Failing(f"broken variant: {mutant.name}", ("variant",), _nothing, expected_s=60, mutant=mutant)
+            continue
         by = by_name[mutant.caught_by]
         yield Exposed(
             name=f"broken variant: {mutant.name}",

@@ -17,8 +17,13 @@ def test_its_source_compiles_and_differs(mutant: Mutant, tmp_path: Path) -> None
         compile(text, file, "exec")
 
 
-def test_the_fault_that_exposes_it_exists() -> None:
-    assert {mutant.caught_by for mutant in MUTANTS} <= {fault.name for fault in all_faults()}
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_what_exposes_it_exists(mutant: Mutant) -> None:
+    file, _, test = mutant.caught_by.partition("::")
+    if test:
+        assert f"def {test}(" in (Path(__file__).parents[3] / file).read_text()
+    else:
+        assert mutant.caught_by in {fault.name for fault in all_faults()}
 
 
 def test_no_two_faults_have_one_name() -> None:
