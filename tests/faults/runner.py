@@ -19,6 +19,7 @@ from tests.faults.fault import Fault
 
 QUICK_SEEDS = 1
 POLL_S = 0.2
+INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,11 @@ def main() -> int:
         if args.json:
             _write(Path(args.json), results, time.monotonic() - began)
 
-    results = _run_in_lanes(jobs, faults, args.lanes, keep)
+    try:
+        results = _run_in_lanes(jobs, faults, args.lanes, keep)
+    except KeyboardInterrupt:
+        say("stopped; the lanes end their engines")  # their input has ended, and with it they do
+        return INTERRUPTED
     for what, why in {**{f"row {row}": why for row, why in LEFT_OUT.items()}, **unable}.items():
         say(f"left out: {what}: {why}")
     failed = [result for result in results if result.findings]
@@ -101,7 +106,7 @@ def _run_in_lanes(
         waiting.put(job)
     results: list[Result] = []
     threads = [
-        threading.Thread(target=_drive, args=[number, waiting, faults, results])
+        threading.Thread(target=_drive, args=[number, waiting, faults, results], daemon=True)
         for number in range(min(lanes, len(jobs)))
     ]
     for thread in threads:
