@@ -1,7 +1,6 @@
 """A TCP proxy on loopback that makes one link slow, thin, mute or broken. All proxies live in one thread's loop."""
 
 import asyncio
-import contextlib
 import random
 import threading
 from collections.abc import Callable, Coroutine
@@ -114,10 +113,12 @@ class Proxy:
                 side.transport.abort()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
+        try:
             while block := await reader.read(READ_BYTES):
                 await self._pass(block, writer)
             writer.write_eof()
+        except OSError:
+            writer.transport.abort()  # a killed process resets: the other side must hear of it
 
     async def _pass(self, block: bytes, writer: asyncio.StreamWriter) -> None:
         weather = self.weather

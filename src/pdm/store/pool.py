@@ -29,6 +29,8 @@ _NETWORK: dict[str, Any] = {
     "keepalives_count": 2,
     "tcp_user_timeout": 15_000,
 }
+# The server's side of it: a host that lost its power must not hold locks for the two hours that TCP gives it.
+_SERVER_NETWORK = " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
 _AWAY = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed, TooManyRequests)
 _NOT_SET_UP = (
     pg.UndefinedTable,
@@ -75,7 +77,7 @@ def open_pool(conninfo: str, name: str, *, max_size: int = 4, statement_timeout_
             "application_name": name,
             **_NETWORK,
             "options": f"-c timezone=UTC -c statement_timeout={statement_timeout_ms}"
-            " -c idle_in_transaction_session_timeout=30000",
+            " -c idle_in_transaction_session_timeout=30000" + _SERVER_NETWORK,
         },
     )
     pool.open(wait=False)
