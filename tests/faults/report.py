@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults import report_long
+from tests.faults.catalogue import all_faults
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 
@@ -36,9 +37,11 @@ Run one by name: `make faults ONLY='kill kafka' SEED=2`. `python -m tests.faults
 
 def main(paths: Sequence[str]) -> None:
     documents = [json.loads(Path(path).read_text()) for path in paths]
-    lines = [INTRO]
+    one_by_one = [document for document in documents if "kind" not in document]
+    lines = [INTRO, *(_faults(_joined(one_by_one), len(one_by_one)) if one_by_one else ())]
     for document in documents:
-        lines += RENDER[document.get("kind", "faults")](document)
+        if "kind" in document:
+            lines += RENDER[document["kind"]](document)
     PAGE.write_text("\n".join(lines).rstrip() + "\n")
 
 
@@ -47,12 +50,24 @@ def _machine(document: Mapping[str, Any]) -> str:
     return f"{machine['cpus']} cores, {machine['system'].split('-with-')[0]}, Python {machine['python']}"
 
 
-def _faults(document: Mapping[str, Any]) -> Iterator[str]:
+def _joined(documents: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """One document of several runs; of a fault and seed that ran more than once, the last is told."""
+    newest = {(result["name"], result["seed"]): result for document in documents for result in document["results"]}
+    return {
+        **documents[-1],
+        "seconds": sum(document["seconds"] for document in documents),
+        "results": list(newest.values()),
+    }
+
+
+def _faults(document: Mapping[str, Any], run_count: int) -> Iterator[str]:
     results = document["results"]
     failed = [result for result in results if result["findings"]]
     yield "## Faults, one by one\n"
     yield f"`make faults`: {len(results) - len(failed)} passed, {len(failed)} failed, in"
-    yield f"{document['seconds'] / 60:.0f} minutes ({_machine(document)}; two stacks side by side).\n"
+    yield f"{document['seconds'] / 60:.0f} minutes and {run_count} runs ({_machine(document)})."
+    untried = sorted({fault.name for fault in all_faults()} - {result["name"] for result in results})
+    yield f"Not in these runs: {', '.join(untried) or 'none'}.\n"
     real = [result for result in results if result["rows"] != ["variant"]]
     yield "| row | fault | seeds | longest outage s | settled after s | result |\n|---|---|---|---|---|---|"
     for name, runs in _by_name(real).items():
@@ -98,7 +113,6 @@ def _short(text: str) -> str:
 
 
 RENDER = {
-    "faults": _faults,
     "kills": report_long.kills,
     "soak": report_long.soak,
     "idle": report_long.idle,
