@@ -85,7 +85,7 @@ MUTANTS = (
                 "    for item in items:\n        item.partition.machines[item.after.machine_id] = item.after\n",
             ),
         ),
-        caught_by="outbox locked for 40 s",
+        caught_by="tests/integration/test_episode_faults.py::test_a_crash_at_any_boundary_leaves_each_event_once",
     ),
     Mutant(
         "has no watermark of transitions",
@@ -155,7 +155,7 @@ class Failing(Fault):
     def run(self, rig: Rig, seed: int, name: str = "") -> Run:
         changed = make_source(self.mutant, rig.engines.stack.folder.path / "logs")
         path = os.pathsep.join(filter(None, [str(changed), os.environ.get("PYTHONPATH")]))
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", self.mutant.caught_by]
+        command = [sys.executable, "-m", "pytest", "-qx", "-p", "no:randomly", self.mutant.caught_by]
         environment = {**os.environ, "PYTHONPATH": path}
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
         run = rig.run(name or self.name, seed, _nothing)
